@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
@@ -110,7 +111,10 @@ class PlanStep:
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps, written up front, before any image is made. ``thought`` is the planner's reasoning, ``raw`` its text."""
+    """All steps, written up front, before any image is made.
+
+    ``thought`` is the planner's reasoning, ``raw`` its whole text.
+    """
 
     steps: tuple[PlanStep, ...]
     thought: str = ""
@@ -138,7 +142,7 @@ class Verdict:
 
 
 class SubgoalStatus(StrEnum):
-    """``verified``: the critic accepted it. ``unverified``: attempts ran out, the best is kept. ``failed``: no image."""
+    """``verified``: the critic accepted it. ``unverified``: attempts ran out, the best is kept. ``failed``: none."""
 
     VERIFIED = "verified"
     UNVERIFIED = "unverified"
@@ -166,6 +170,7 @@ class Attempt:
         image: what it painted, RGB ``uint8`` ``(H, W, 3)``; None when it failed.
         verdict: None when the critic failed or was never asked.
         error: why image or verdict is missing; empty otherwise.
+        raw: a model's malformed answer, whole, where that is why.
         generate_s, judge_s: wall seconds.
     """
 
@@ -175,6 +180,7 @@ class Attempt:
     image: Image | None
     verdict: Verdict | None
     error: str = ""
+    raw: str = ""
     generate_s: float = 0.0
     judge_s: float = 0.0
 
@@ -207,7 +213,11 @@ class Subgoal:
 
 @dataclass(frozen=True, eq=False)
 class SubgoalSequence:
-    """The whole answer to one task: camera frame, plan, subgoals in order, terminal status, seconds."""
+    """The whole answer to one task: camera frame, plan, subgoals in order, terminal status, seconds.
+
+    ``reason`` says in a sentence why the status is not ``verified``; ``raw`` keeps the planner's malformed answer where
+    that is why. ``prompt_hashes`` maps each role to the hash of the prompt file it used.
+    """
 
     task: Task
     frame: Frame
@@ -215,7 +225,9 @@ class SubgoalSequence:
     subgoals: tuple[Subgoal, ...]
     status: SequenceStatus
     reason: str = ""
+    raw: str = ""
     stack: str = ""
+    prompt_hashes: Mapping[str, str] = field(default_factory=dict)
     plan_s: float = 0.0
     first_subgoal_s: float | None = None
     total_s: float = 0.0

@@ -1,4 +1,4 @@
-"""The three roles. Anything with these methods can take a role; `itk_embodied.agents.conformance` checks that it does."""
+"""The three roles. Anything with these methods can take one; `itk_embodied.agents.conformance` checks that it does."""
 
 from __future__ import annotations
 
