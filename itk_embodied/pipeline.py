@@ -249,7 +249,7 @@ class _Run:
         context = self._context(self.config.image_s, seed)
         image = as_image(self.agents.generator.generate(before, prompt, context), what="generated image")
         if image.shape != before.shape:
-            raise InputError(f"the generator returned shape {image.shape}; it must return the given one, {before.shape}")
+            raise InputError(f"the generator returned shape {image.shape}; expected {before.shape}")
         return image
 
     def _judge(self, step: PlanStep, before: Image, after: Image, prompt: str, number: int) -> Verdict:

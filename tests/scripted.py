@@ -1,4 +1,4 @@
-"""Scripted agents: fast, deterministic, and honest about what they are. For tests of the loop and of the plumbing only."""
+"""Scripted agents: fast, deterministic, and honest about what they are. For tests of the loop and plumbing only."""
 
 from __future__ import annotations
 
