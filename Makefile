@@ -1,0 +1,32 @@
+# Two commands do everything a new user needs: `make demo` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+TASK ?= put the red cube in the teal bowl, then stack the blue cube on the green cube
+SEED ?= 7
+OUT ?= out/demo
+
+.PHONY: help setup demo test lint clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+
+setup: $(VENV)/.ready  ## make .venv and install everything into it
+
+$(VENV)/.ready: pyproject.toml tools/setup.sh
+	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
+	@touch $@
+
+demo: setup  ## camera frame -> verified goal images -> a robot arm carries them out (TASK="…" SEED=n)
+	@$(BIN)/itk-embodied demo --task "$(TASK)" --seed $(SEED) --out $(OUT)
+
+test: setup lint  ## lint, types, then the whole test suite
+	@$(BIN)/python -m pytest
+
+lint: setup  ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+clean:  ## remove the environment and what runs wrote
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,200 @@
+"""``itk-embodied``: one command for all of it. Heavy parts load only when a command needs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from itk_embodied.errors import InputError, ItkError
+
+NOT_DONE = 4
+"""Exit code where everything ran but the job was not done: a refusal, an unverified step, a task not achieved."""
+
+app = typer.Typer(
+    name="itk-embodied",
+    help="Verified visual subgoals for robots: plan the steps, paint each goal image, check it, publish it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+bench_app = typer.Typer(help="Measure: seconds in each role, and what the rest costs.", no_args_is_help=True)
+train_app = typer.Typer(help="Make data from the simulator and train the embedded stack.", no_args_is_help=True)
+app.add_typer(bench_app, name="bench")
+app.add_typer(train_app, name="train")
+
+StackOption = Annotated[
+    str, typer.Option("--stack", help="A shipped stack's name or a TOML file.", metavar="NAME|FILE")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Everything random comes from this number.", min=0)]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.", dir_okay=False)]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """The console command. Errors of ours are one line on stderr; Ctrl-C exits 130 without a traceback."""
+    signal.signal(signal.SIGTERM, _terminate)
+    _calm_libraries()
+    try:
+        result = app(args=argv, standalone_mode=False)
+    except ItkError as error:
+        _fail(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except typer.Abort:
+        _fail("interrupted", 130)
+    except typer.Exit as exit_:
+        raise SystemExit(exit_.exit_code) from None
+    except Exception as error:
+        code = _known_foreign_error(error)
+        if code is None:
+            raise
+        _fail(str(error.format_message() if hasattr(error, "format_message") else error), code)
+    raise SystemExit(result if isinstance(result, int) else 0)
+
+
+def _known_foreign_error(error: Exception) -> int | None:
+    """Usage errors of the command line and errors of the simulator, which knows nothing of ours."""
+    if hasattr(error, "format_message"):  # click's usage errors
+        return 2
+    if type(error).__module__.startswith("itk_sim"):
+        return 2
+    return None
+
+
+def _terminate(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"itk-embodied: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+def _calm_libraries() -> None:
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def _write_json(path: Path | None, record: dict[str, Any]) -> None:
+    """Write in one move, so that a reader never sees half a file."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.partial")
+    staging.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    staging.replace(path)
+
+
+def _version(value: bool) -> None:
+    if value:
+        from itk_embodied import __version__
+
+        print(f"itk-embodied {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,
+) -> None:
+    """Verified visual subgoals for robots."""
+
+
+@app.command()
+def run(
+    image: Annotated[Path, typer.Option("--image", help="A colour picture from the robot's camera.")],
+    task: Annotated[str, typer.Option("--task", help="What to do, in a sentence.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for sequence.json, report.html and the PNGs.")],
+    stack: StackOption = "embedded",
+    seed: SeedOption = 0,
+    max_attempts: Annotated[int, typer.Option(help="Attempts a step may use.", min=1, max=20)] = 3,
+) -> int:
+    """One picture and one sentence in, a folder of goal images out. Exit 0 only where every step is verified."""
+    from itk_embodied.run import run_once
+
+    return 0 if run_once(image, task, out, stack=stack, seed=seed, max_attempts=max_attempts) else NOT_DONE
+
+
+@app.command()
+def demo(
+    task: Annotated[
+        str, typer.Option("--task", help="What the arm shall do.")
+    ] = "put the red cube in the teal bowl, then stack the blue cube on the green cube",
+    seed: SeedOption = 7,
+    out: Annotated[Path, typer.Option("--out", help="Folder for report.html, sequence.json and PNGs.")] = Path(
+        "out/demo"
+    ),
+    stack: StackOption = "embedded",
+) -> int:
+    """The whole job in the simulator: camera, node, ZeroMQ, and a policy in its own process that moves the arm."""
+    from itk_embodied.demo import run_demo
+
+    return 0 if run_demo(task, seed=seed, out=out, stack=stack) else NOT_DONE
+
+
+@app.command("eval")
+def evaluate(
+    suite: Annotated[str | None, typer.Option("--suite", help="A named suite of task lines; default: single.")] = None,
+    tasks: Annotated[
+        Path | None, typer.Option("--tasks", help="A JSON-lines file of tasks instead of a suite.")
+    ] = None,
+    episodes: Annotated[
+        int | None, typer.Option("--episodes", min=1, help="How many; default: 100, or all lines.")
+    ] = None,
+    stack: StackOption = "embedded",
+    goals: Annotated[
+        str, typer.Option("--goals", help="generated | ground-truth | unverified | degraded")
+    ] = "generated",
+    seed: SeedOption = 0,
+    max_attempts: Annotated[int, typer.Option(help="Attempts a step may use.", min=1, max=20)] = 3,
+    json_file: JsonOption = None,
+) -> None:
+    """Closed loop in physics with the goal-image policy: success rates with 95 % intervals."""
+    from itk_embodied.evaluation.command import run_eval
+
+    if suite is not None and tasks is not None:
+        raise InputError("--suite and --tasks were both given; choose one.")
+    record = run_eval(
+        suite=suite,
+        tasks=tasks,
+        episodes=episodes,
+        stack=stack,
+        goals=goals,
+        seed=seed,
+        max_attempts=max_attempts,
+    )
+    _write_json(json_file, record)
+
+
+@app.command()
+def check(
+    stack: Annotated[str, typer.Argument(help="A shipped stack's name or a TOML file.")] = "embedded",
+    json_file: JsonOption = None,
+) -> int:
+    """Run the public conformance checks on a stack's planner, generator and critic."""
+    from itk_embodied.run import run_check
+
+    record = run_check(stack)
+    _write_json(json_file, record)
+    return 0 if record["passed"] else NOT_DONE
+
+
+@bench_app.command("pipeline")
+def bench_pipeline(
+    stack: StackOption = "embedded",
+    tasks: Annotated[int, typer.Option("--tasks", min=1, help="How many tasks to time, after a warm-up.")] = 10,
+    seed: SeedOption = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Seconds in planner, generator and critic, and the share that is none of them."""
+    from itk_embodied.evaluation.command import run_bench_pipeline
+
+    _write_json(json_file, run_bench_pipeline(stack=stack, tasks=tasks, seed=seed))

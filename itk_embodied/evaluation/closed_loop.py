@@ -1,0 +1,199 @@
+"""Closed loop in physics: camera frame -> pipeline -> goal images -> goal-image policy -> did the world end up right?
+
+The agents and the policy see pixels, calibration and text only. The simulator's state is read for two things: to judge
+the end, and to paint the goal images of the ``ground-truth`` and ``degraded`` yardsticks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from itk_embodied.evaluation.degrade import degrade
+from itk_embodied.evaluation.stats import Rate
+from itk_embodied.pipeline import VisualSubgoalPipeline
+from itk_embodied.types import Frame, Image, PlanStep, SequenceStatus, SubgoalSequence, SubgoalStatus, Task
+from itk_sim.errors import SimError
+from itk_sim.goals import goal_image
+from itk_sim.language import parse_instruction
+from itk_sim.policy import GoalImagePolicy, SimRobot
+from itk_sim.predicates import disturbed, holds
+from itk_sim.scene import SceneSpec
+from itk_sim.symbols import SceneState
+from itk_sim.table import Table
+
+
+class Goals(StrEnum):
+    """Where the policy's goal images come from.
+
+    ``generated``: verified subgoals only. ``unverified``: the first attempt of every step, whatever the critic says.
+    ``ground-truth``: the planner's steps, each image the simulator's. ``degraded``: those images, spoilt.
+    """
+
+    GENERATED = "generated"
+    UNVERIFIED = "unverified"
+    GROUND_TRUTH = "ground-truth"
+    DEGRADED = "degraded"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """How one task ended in physics. ``why`` is empty where it succeeded."""
+
+    id: str
+    family: str
+    task: str
+    success: bool
+    status: str
+    steps: int
+    attempts: int
+    seconds: float
+    first_subgoal_s: float | None
+    why: str
+    images_executed: int
+
+    def record(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "family": self.family,
+            "task": self.task,
+            "success": self.success,
+            "status": self.status,
+            "steps": self.steps,
+            "attempts": self.attempts,
+            "seconds": round(self.seconds, 3),
+            "first_subgoal_seconds": None if self.first_subgoal_s is None else round(self.first_subgoal_s, 3),
+            "images_executed": self.images_executed,
+            "why": self.why,
+        }
+
+
+@dataclass
+class ClosedLoop:
+    """Runs task lines on one simulated table, one after another.
+
+    Args:
+        table: an open `itk_sim` table.
+        pipeline: builds the plan and the goal images.
+        goals: where the goal images come from.
+        image_px: side of the camera frame, pixels.
+        watch: called with every finished sequence and its images as achieved; for reports.
+    """
+
+    table: Table
+    pipeline: VisualSubgoalPipeline
+    goals: Goals = Goals.GENERATED
+    image_px: int = 256
+    watch: Callable[[SubgoalSequence, list[Image]], None] = field(default=lambda sequence, achieved: None)
+
+    def episodes(self, lines: Iterable[Mapping[str, Any]], seed: int = 0) -> Iterator[Episode]:
+        for line in lines:
+            yield self.episode(line, seed)
+
+    def episode(self, line: Mapping[str, Any], seed: int = 0) -> Episode:
+        """One task line, from reset to judgement."""
+        before = self.table.reset(SceneSpec.from_json(line["scene"]))
+        frame = Frame(self.table.render("front", self.image_px), frame_id="front")
+        began_s = time.monotonic()
+        sequence = self.pipeline(frame, Task(line["text"], seed=seed))
+        seconds = time.monotonic() - began_s
+        executed, achieved, stopped = self._execute(sequence, seed)
+        self.watch(sequence, achieved)
+        why = self._judge(line, before, sequence, stopped)
+        return Episode(
+            id=str(line["id"]),
+            family=str(line.get("family", "task")),
+            task=sequence.task.text,
+            success=not why,
+            status=str(sequence.status),
+            steps=len(sequence.plan.image_steps) if sequence.plan else 0,
+            attempts=sequence.attempts,
+            seconds=seconds,
+            first_subgoal_s=sequence.first_subgoal_s,
+            why=why,
+            images_executed=executed,
+        )
+
+    def _execute(self, sequence: SubgoalSequence, seed: int) -> tuple[int, list[Image], str]:
+        """Hand the goal images to the policy, one by one. Returns how many, what was achieved, why it stopped."""
+        robot = SimRobot(self.table)
+        policy = GoalImagePolicy(robot)
+        achieved: list[Image] = []
+        for number, image in enumerate(self._goal_images(sequence, seed), start=1):
+            if isinstance(image, str):
+                return number - 1, achieved, image
+            outcome = policy.act(image)
+            achieved.append(self.table.render("front", self.image_px))
+            if not outcome.done:
+                return number, achieved, f"policy at step {number}: {outcome.reason}"
+        return len(achieved), achieved, ""
+
+    def _goal_images(self, sequence: SubgoalSequence, seed: int) -> Iterator[Image | str]:
+        """Goal images in order; a string ends them and says why."""
+        if self.goals in (Goals.GENERATED, Goals.UNVERIFIED):
+            for subgoal in sequence.subgoals:
+                usable = subgoal.status is SubgoalStatus.VERIFIED or self.goals is Goals.UNVERIFIED
+                if subgoal.image is not None and usable:
+                    yield subgoal.image
+            return
+        rng = np.random.default_rng([seed, 7])
+        for step in sequence.plan.image_steps if sequence.plan else ():
+            image = self._true_goal(step, rng)
+            yield image if isinstance(image, str) or self.goals is Goals.GROUND_TRUTH else degrade(image, rng)
+
+    def _true_goal(self, step: PlanStep, rng: np.random.Generator) -> Image | str:
+        try:
+            image = goal_image(self.table, parse_instruction(step.instruction or ""), rng, size_px=self.image_px)
+        except SimError as error:
+            return f"step {step.step_number} cannot be done in this scene: {error}"
+        return image if image is not None else f"step {step.step_number} has no settled goal state in this scene"
+
+    def _judge(self, line: Mapping[str, Any], before: SceneState, sequence: SubgoalSequence, stopped: str) -> str:
+        """Empty where the goal holds and nothing else was moved; else the first reason."""
+        after = self.table.state()
+        goal = [tuple(predicate) for predicate in line["goal"]]
+        reached = all(holds(predicate, after) for predicate in goal)
+        moved = disturbed(before, after, may_move(goal, before))
+        if reached and not moved:
+            return ""
+        if sequence.status is not SequenceStatus.VERIFIED and self.goals is Goals.GENERATED:
+            return f"sequence {sequence.status}: {sequence.reason}"
+        if stopped:
+            return stopped
+        if not reached:
+            return "not reached: " + "; ".join(" ".join(p) for p in goal if not holds(p, after))
+        return "disturbed: " + ", ".join(moved)
+
+
+def may_move(goal: Sequence[tuple[str, ...]], before: SceneState) -> set[str]:
+    """What a task may move: what its goal names as moved, and whatever lies on top of anything the goal names."""
+    named = {name for predicate in goal for name in predicate[1:]}
+    allowed = {predicate[1] for predicate in goal} | ({"drawer"} if "drawer" in named else set())
+    pending = list(named)
+    while pending:
+        on_top = before.on_top_of(pending.pop())
+        if on_top is not None and on_top not in allowed:
+            allowed.add(on_top)
+            pending.append(on_top)
+    return allowed
+
+
+def summary(episodes: Sequence[Episode]) -> dict[str, Any]:
+    """Success in all and per family, with Wilson 95 % intervals, and the episodes themselves."""
+    families = sorted({episode.family for episode in episodes})
+    steps = sum(episode.steps for episode in episodes)
+    return {
+        **_rate(episodes).record(),
+        "families": {name: _rate([e for e in episodes if e.family == name]).record() for name in families},
+        "attempts_per_step": sum(e.attempts for e in episodes) / steps if steps else None,
+        "per_episode": [episode.record() for episode in episodes],
+    }
+
+
+def _rate(episodes: Sequence[Episode]) -> Rate:
+    return Rate(sum(episode.success for episode in episodes), len(episodes))
