@@ -86,7 +86,8 @@ def sentence(sequence: SubgoalSequence) -> str:
     if sequence.status is SequenceStatus.VERIFIED:
         count = len(sequence.subgoals)
         goals = f"{count} verified goal image{'' if count == 1 else 's'}"
-        return f"{goals} in {attempts}: the first after {sequence.first_subgoal_s:.1f} s, all after {sequence.total_s:.1f} s."
+        first_s = f"the first after {sequence.first_subgoal_s:.1f} s"
+        return f"{goals} in {attempts}: {first_s}, all after {sequence.total_s:.1f} s."
     return f"{sequence.status} after {attempts} and {sequence.total_s:.1f} s: {sequence.reason}"
 
 

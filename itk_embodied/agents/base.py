@@ -42,7 +42,8 @@ class CallContext:
 class Planner(Protocol):
     """Writes all steps up front from one camera frame and the task. Sees pixels and text only."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def plan(self, image: Image, task: Task, context: CallContext) -> Plan:
         """Raises `ModelOutputError` (with the raw text) when the model's answer is malformed."""
@@ -53,7 +54,8 @@ class Planner(Protocol):
 class Generator(Protocol):
     """Paints the goal image of one step from the image before it. Another seed must give another image."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
         """Returns an RGB ``uint8`` image of the same height and width as ``image``."""
@@ -64,7 +66,8 @@ class Generator(Protocol):
 class Critic(Protocol):
     """Judges strictly: the change matches the instruction, and nothing else changed. Else rewrites the prompt."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def judge(self, before: Image, after: Image, instruction: str, prompt: str, context: CallContext) -> Verdict:
         """Raises `ModelOutputError` (with the raw text) when the model's answer is malformed."""

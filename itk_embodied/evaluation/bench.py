@@ -12,12 +12,19 @@ from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline
 from itk_embodied.types import Frame, Image, Plan, Task, Verdict
 
 
+ROLES = ("planner", "generator", "critic")
+
+
 @dataclass
 class Clock:
-    """Seconds spent in each role."""
+    """Seconds spent in each role, and how many calls they took."""
 
-    seconds: dict[str, float] = field(default_factory=lambda: {"planner": 0.0, "generator": 0.0, "critic": 0.0})
-    calls: dict[str, int] = field(default_factory=lambda: {"planner": 0, "generator": 0, "critic": 0})
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(ROLES, 0.0))
+    calls: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ROLES, 0))
+
+    def reset(self) -> None:
+        for role in ROLES:
+            self.seconds[role], self.calls[role] = 0.0, 0
 
     def add(self, role: str, began_s: float) -> None:
         self.seconds[role] += time.perf_counter() - began_s
@@ -79,12 +86,13 @@ def bench_pipeline(
         ``seconds`` per role and ``other``, ``other_share`` of the total, ``calls`` per role, ``tasks`` counted.
     """
     clock = Clock()
-    timed = _TimedPlanner(planner, clock), _TimedGenerator(generator, clock), _TimedCritic(critic, clock)
-    pipeline = VisualSubgoalPipeline(*timed, config)
+    pipeline = VisualSubgoalPipeline(
+        _TimedPlanner(planner, clock), _TimedGenerator(generator, clock), _TimedCritic(critic, clock), config
+    )
     total_s, count = 0.0, -1
     for frame, task in tasks:
         if count == 0:  # the warm-up has just ended
-            clock.__init__()  # type: ignore[misc]
+            clock.reset()
         began_s = time.perf_counter()
         pipeline(frame, task)
         total_s = total_s + (time.perf_counter() - began_s) if count >= 0 else 0.0
