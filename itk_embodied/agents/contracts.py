@@ -28,7 +28,9 @@ _Instruction = Annotated[str, Meta(min_length=1, max_length=MAX_INSTRUCTION_CHAR
 _Prompt = Annotated[str, Meta(min_length=1, max_length=MAX_PROMPT_CHARS)]
 
 # "Step 2: …", "**step 2** - …", "2. …", "(2) …": numbering belongs in step_number; a generator would paint it.
-_STEP_PREFIX = re.compile(r"[\s*_#>(\[-]*(?:step\s*#?\d+[\s*_)\]]*[:.,)\-\u2013\u2014]|\d{1,2}[\s*_]*[.):\]]\s)", re.IGNORECASE)
+_STEP_PREFIX = re.compile(
+    r"[\s*_#>(\[-]*(?:step\s*#?\d+[\s*_)\]]*[:.,)\-\u2013\u2014]|\d{1,2}[\s*_]*[.):\]]\s)", re.IGNORECASE
+)
 _CONTROL = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 

@@ -1,0 +1,56 @@
+"""The kinds that come with the library. Each factory imports its heavy part when it is called, not before."""
+
+from __future__ import annotations
+
+from itk_embodied.agents import settings
+from itk_embodied.agents.base import Critic, Generator, Planner
+from itk_embodied.agents.registry import RoleSpec, register_critic, register_generator, register_planner
+
+DIFFUSERS_KINDS = ("composite-flow", "flux2-klein", "qwen-image-edit-plus", "flux-kontext", "instruct-pix2pix")
+
+
+def register_builtin() -> None:
+    """Called once, by the registry."""
+    register_planner("qwen3vl", _qwen3vl_planner, settings.Qwen3VLPlannerSettings)
+    register_critic("qwen3vl", _qwen3vl_critic, settings.Qwen3VLCriticSettings)
+    for kind in DIFFUSERS_KINDS:
+        register_generator(kind, _diffusers_generator, settings.DiffusersSettings)
+    register_planner("openai", _chat_planner, settings.ChatSettings)
+    register_critic("openai", _chat_critic, settings.ChatCriticSettings)
+    register_generator("openai", _image_edit_generator, settings.ImageEditSettings)
+
+
+def _qwen3vl_planner(spec: RoleSpec) -> Planner:
+    from itk_embodied.agents.qwen3vl.planner import Qwen3VLPlanner
+
+    return Qwen3VLPlanner.from_settings(spec.settings, spec.folder)
+
+
+def _qwen3vl_critic(spec: RoleSpec) -> Critic:
+    from itk_embodied.agents.qwen3vl.critic import Qwen3VLCritic
+
+    return Qwen3VLCritic.from_settings(spec.settings, spec.folder)
+
+
+def _diffusers_generator(spec: RoleSpec) -> Generator:
+    from itk_embodied.agents.generators.diffusers_generator import DiffusersGenerator
+
+    return DiffusersGenerator.from_settings(spec.kind, spec.settings, spec.folder)
+
+
+def _chat_planner(spec: RoleSpec) -> Planner:
+    from itk_embodied.agents.remote.planner import ChatPlanner
+
+    return ChatPlanner.from_settings(spec.settings, spec.folder)
+
+
+def _chat_critic(spec: RoleSpec) -> Critic:
+    from itk_embodied.agents.remote.critic import ChatCritic
+
+    return ChatCritic.from_settings(spec.settings, spec.folder)
+
+
+def _image_edit_generator(spec: RoleSpec) -> Generator:
+    from itk_embodied.agents.remote.generator import ImageEditGenerator
+
+    return ImageEditGenerator.from_settings(spec.settings)
