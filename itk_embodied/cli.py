@@ -33,6 +33,9 @@ StackOption = Annotated[
     str, typer.Option("--stack", help="A shipped stack's name or a TOML file.", metavar="NAME|FILE")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Everything random comes from this number.", min=0)]
+AttemptsOption = Annotated[
+    int | None, typer.Option("--max-attempts", help="Attempts a step may use; default: the stack's.", min=1, max=20)
+]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.", dir_okay=False)]
 
 
@@ -115,7 +118,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", help="Folder for sequence.json, report.html and the PNGs.")],
     stack: StackOption = "embedded",
     seed: SeedOption = 0,
-    max_attempts: Annotated[int, typer.Option(help="Attempts a step may use.", min=1, max=20)] = 3,
+    max_attempts: AttemptsOption = None,
 ) -> int:
     """One picture and one sentence in, a folder of goal images out. Exit 0 only where every step is verified."""
     from itk_embodied.run import run_once
@@ -154,14 +157,14 @@ def evaluate(
         str, typer.Option("--goals", help="generated | ground-truth | unverified | degraded")
     ] = "generated",
     seed: SeedOption = 0,
-    max_attempts: Annotated[int, typer.Option(help="Attempts a step may use.", min=1, max=20)] = 3,
+    max_attempts: AttemptsOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Closed loop in physics with the goal-image policy: success rates with 95 % intervals."""
-    from itk_embodied.evaluation.command import run_eval
-
     if suite is not None and tasks is not None:
         raise InputError("--suite and --tasks were both given; choose one.")
+    from itk_embodied.evaluation.command import run_eval
+
     record = run_eval(
         suite=suite,
         tasks=tasks,

@@ -28,20 +28,24 @@ from itk_embodied.types import (
 console = Console(stderr=True, highlight=False)
 
 
-def build_pipeline(stack: str, config: PipelineConfig | None = None) -> VisualSubgoalPipeline:
-    """The pipeline of a named stack or a stack file, its models loaded."""
+def build_pipeline(stack: str, **overrides: Any) -> VisualSubgoalPipeline:
+    """The pipeline of a named stack or a stack file, its models loaded.
+
+    ``overrides`` are fields of `PipelineConfig`; those that are None leave the stack's own setting, or the default.
+    """
     loaded = load_stack(stack)
+    chosen = {name: value for name, value in overrides.items() if value is not None}
+    config = PipelineConfig(**{**loaded.settings, **chosen})
     return VisualSubgoalPipeline(loaded.planner, loaded.generator, loaded.critic, config, stack_name=loaded.name)
 
 
-def run_once(image: Path, task: str, out: Path, *, stack: str, seed: int, max_attempts: int) -> bool:
+def run_once(image: Path, task: str, out: Path, *, stack: str, seed: int, max_attempts: int | None = None) -> bool:
     """One picture, one sentence, one folder. True where every step is verified."""
     frame = Frame(load_image(image), frame_id=image.stem)
     wanted = Task(task, seed=seed)
     check_out_dir(out)
-    config = PipelineConfig(max_attempts=max_attempts)
     with console.status(f"loading stack {stack}"):
-        pipeline = build_pipeline(stack, config)
+        pipeline = build_pipeline(stack, max_attempts=max_attempts)
     sequence = follow(pipeline, frame, wanted)
     write_sequence(sequence, out)
     from itk_embodied.display.report import write_report

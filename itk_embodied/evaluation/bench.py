@@ -11,7 +11,6 @@ from itk_embodied.agents.base import CallContext, Critic, Generator, Planner
 from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline
 from itk_embodied.types import Frame, Image, Plan, Task, Verdict
 
-
 ROLES = ("planner", "generator", "critic")
 
 

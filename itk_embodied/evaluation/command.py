@@ -14,7 +14,6 @@ from itk_embodied.errors import InputError, did_you_mean
 from itk_embodied.evaluation.bench import bench_pipeline
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Episode, Goals, summary
 from itk_embodied.evaluation.stats import Rate
-from itk_embodied.pipeline import PipelineConfig
 from itk_embodied.run import build_pipeline, console
 from itk_embodied.types import Frame, Task
 from itk_sim.scene import SceneSpec
@@ -30,7 +29,7 @@ def run_eval(
     stack: str,
     goals: str,
     seed: int,
-    max_attempts: int,
+    max_attempts: int | None,
 ) -> dict[str, Any]:
     """Closed loop over a suite or a file of task lines; prints a table, returns the record."""
     if goals not in {goal.value for goal in Goals}:
@@ -39,8 +38,8 @@ def run_eval(
     lines = task_lines(suite, tasks, episodes, seed)
     # "unverified" takes the first image of every step as it comes: the generator without its critic.
     unverified = kind is not Goals.GENERATED
-    config = PipelineConfig(max_attempts=1 if unverified else max_attempts, continue_after_unverified=unverified)
-    pipeline = build_pipeline(stack, config)
+    attempts = 1 if unverified else max_attempts
+    pipeline = build_pipeline(stack, max_attempts=attempts, continue_after_unverified=unverified or None)
     done: list[Episode] = []
     with Table() as table, _progress() as progress:
         bar = progress.add_task("closed loop", total=len(lines))
@@ -60,7 +59,7 @@ def run_eval(
         "stack": pipeline.stack_name,
         "goals": kind.value,
         "seed": seed,
-        "max_attempts": config.max_attempts,
+        "max_attempts": pipeline.config.max_attempts,
         **summary(done),
     }
     _print_table(done, f"goals: {kind.value}, stack: {pipeline.stack_name}")
