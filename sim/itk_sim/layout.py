@@ -48,7 +48,9 @@ def draw_support(rng: np.random.Generator, spec: SceneSpec, is_open: bool) -> di
     if not wants:
         return support
     for _ in range(100):
-        support, height, content = {}, {}, dict.fromkeys([*bowls, DRAWER, "mat"], 0)
+        support = {}
+        height: dict[str, int] = {}
+        content = dict.fromkeys([*bowls, DRAWER, "mat"], 0)
         for cube in cubes:
             choices, weights = [TABLE], [0.5]
             for below, level in height.items():
@@ -82,7 +84,9 @@ def draw_support(rng: np.random.Generator, spec: SceneSpec, is_open: bool) -> di
     return support
 
 
-def _ground(rng: np.random.Generator, spec: SceneSpec, support: dict[str, str], tray_xy: tuple[float, float] | None):  # noqa: ANN202
+def _ground(
+    rng: np.random.Generator, spec: SceneSpec, support: dict[str, str], tray_xy: tuple[float, float] | None
+) -> dict[str, np.ndarray] | None:
     """Random spots for what stands on the table, or None if it did not fit this time."""
     low, high = workspace(tray_xy is not None)
     placed: list[Obstacle] = []
@@ -108,7 +112,7 @@ def _ground(rng: np.random.Generator, spec: SceneSpec, support: dict[str, str], 
 def _at_rest(
     rng: np.random.Generator, support: dict[str, str], spots: dict[str, np.ndarray], tray: np.ndarray | None
 ) -> dict[str, Placement] | None:
-    placements = {name: Placement(*spot, 0.0, 0.0) for name, spot in spots.items() if is_bowl(name)}
+    placements = {name: Placement(float(spot[0]), float(spot[1]), 0.0, 0.0) for name, spot in spots.items() if is_bowl(name)}
     filled: dict[str, int] = {}
     for cube, below in support.items():
         jitter, yaw = rng.uniform(-0.003, 0.003, 2), float(rng.uniform(-np.pi / 4, np.pi / 4))

@@ -46,7 +46,7 @@ def _options(spec: mujoco.MjSpec, max_px: int) -> None:
     spec.option.impratio = 10
     visual = spec.visual
     visual.global_.offwidth = visual.global_.offheight = max_px
-    visual.quality.offsamples, visual.quality.shadowsize = 4, 1024
+    visual.quality.offsamples, visual.quality.shadowsize = 4, 512
     visual.headlight.ambient, visual.headlight.diffuse, visual.headlight.specular = [0.35] * 3, [0.25] * 3, [0] * 3
     visual.map.znear, visual.map.zfar = 0.01, 30.0
     spec.stat.extent = 1.0
@@ -102,7 +102,7 @@ def _room(spec: mujoco.MjSpec) -> None:
     world.add_camera(name="front", pos=FRONT_EYE_M, quat=look_at(FRONT_EYE_M, FRONT_TARGET_M), fovy=FRONT_FOVY_DEG)
 
 
-def build_spec(max_px: int = 640, triangles: int = 1000) -> mujoco.MjSpec:
+def build_spec(max_px: int = 640, triangles: int = 800) -> mujoco.MjSpec:
     """The whole table, uncompiled. ``max_px``: the largest picture side; ``triangles``: per robot mesh."""
     spec = mujoco.MjSpec()
     spec.modelname = "itk table"

@@ -68,7 +68,7 @@ def _add_bowl_mesh(spec: mujoco.MjSpec, sides: int = 36, wall: float = 0.0035) -
     for i in range(len(profile) - 1):
         for j in range(sides):
             a, b = i * sides + j, i * sides + (j + 1) % sides
-            faces += [(a, b, b + sides), (a, b + sides, a + sides)]
+            faces += [(a, b + sides, b), (a, a + sides, b + sides)]
     spec.add_mesh(
         name="bowl", uservert=vertices.ravel().tolist(), userface=np.asarray(faces).ravel().tolist(),
         inertia=mujoco.mjtMeshInertia.mjMESH_INERTIA_SHELL,

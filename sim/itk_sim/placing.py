@@ -76,7 +76,11 @@ def workspace(drawer: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def free(
-    points: np.ndarray, kind: str, obstacles: Iterable[Obstacle], tray_xy: tuple[float, float] | None, slack_m: float = 0.0
+    points: np.ndarray,
+    kind: str,
+    obstacles: Iterable[Obstacle],
+    tray_xy: tuple[float, float] | None,
+    slack_m: float = 0.0,
 ) -> np.ndarray:
     """Which of the points (N,2) could hold a thing of ``kind``: (N,) bool. ``tray_xy``: centre of the CLOSED tray, or
     None without a drawer; where the tray and the hand on its handle sweep is kept free. ``slack_m`` loosens clearances

@@ -76,7 +76,7 @@ def _decimate(folder: Path, triangles: int) -> dict[str, np.ndarray]:
 
     meshes: dict[str, np.ndarray] = {}
     for file in sorted(folder.glob("*.obj")):
-        mesh = trimesh.load(file, force="mesh", process=False)
+        mesh = trimesh.load_mesh(file, process=False)
         mesh.merge_vertices(merge_tex=True, merge_norm=True)
         vertices, faces = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32)
         if len(faces) > triangles:

@@ -79,8 +79,8 @@ class Table:
 
     # --- scenes -----------------------------------------------------------------------------------------------------
 
-    def reset(self, spec: SceneSpec) -> SceneState:
-        """Set up a scene. The same spec gives the same state and the same pixels."""
+    def reset(self, spec: SceneSpec, visible: bool = True) -> SceneState:
+        """Set up a scene. The same spec gives the same state and the same pixels. ``visible``: see ``state``."""
         layout = draw_layout(np.random.default_rng([spec.seed, 1]), spec)
         looks = draw_looks(np.random.default_rng([spec.seed, 2]), spec.randomise, spec.drawer)
         self._spec = spec
@@ -88,15 +88,16 @@ class Table:
         self._bowls = tuple(name for name in BOWLS if name.split()[0] in spec.bowls)
         self._put(layout, looks)
         self.settle()
-        return self.state()
+        return self.state(visible)
 
     def _put(self, layout: Layout, looks: Looks) -> None:
         model, data, index, spec = self.model, self.data, self.index, self.spec
-        mat = (f"{spec.mat} mat",) if spec.mat else ()
-        self._wardrobe.show_only({*self._cubes, *self._bowls, *mat, *((DRAWER,) if spec.drawer else ())})
+        mat = f"{spec.mat} mat"
+        present = {*self._cubes, *self._bowls} | ({mat} if spec.mat else set()) | ({DRAWER} if spec.drawer else set())
+        self._wardrobe.show_only(present)
         apply_looks(model, index, looks)
         if layout.mat_xy is not None:
-            model.body_pos[index.body[mat[0]]] = [*layout.mat_xy, 0.0]
+            model.body_pos[index.body[mat]] = [*layout.mat_xy, 0.0]
         if layout.tray_xy is not None:
             model.body_pos[index.body[DRAWER]] = [*layout.tray_xy, 0.0]
         mujoco.mj_resetData(model, data)

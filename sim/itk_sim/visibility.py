@@ -42,16 +42,16 @@ MAT_HULLS = (_box((0, 0, 0.0008), (MAT_M / 2, MAT_M / 2, 0.0008)),)
 CABINET_HULLS = (_box((0, 0, CABINET_Z_M / 2), (CABINET_X_M / 2, CABINET_Y_M / 2, CABINET_Z_M / 2)),)
 _HALF_TRAY, _FACE, _POST = TRAY_INNER_M / 2 + WALL_M, -CABINET_Y_M / 2, -HANDLE_BEFORE_CENTRE_M
 TRAY_HULLS = (
-    _box((0, 0, (TRAY_FLOOR_M - WALL_M + TRAY_FLOOR_M + TRAY_WALL_M) / 2), (_HALF_TRAY, _HALF_TRAY, (TRAY_WALL_M + WALL_M) / 2)),
+    _box((0, 0, TRAY_FLOOR_M + (TRAY_WALL_M - WALL_M) / 2), (_HALF_TRAY, _HALF_TRAY, (TRAY_WALL_M + WALL_M) / 2)),
     _box((0, _FACE, 0.033), (CABINET_X_M / 2, 0.003, 0.030)),
     _box((0, (_FACE + _POST) / 2, 0.030), (0.004, (_FACE - _POST) / 2, 0.004)),
-    np.concatenate([_circle(0.008, 0.003), _circle(0.008, HANDLE_HEIGHT_M)]) + [0, _POST, 0],
+    np.concatenate([_circle(0.008, 0.003), _circle(0.008, HANDLE_HEIGHT_M)]) + np.array([0, _POST, 0]),
 )
 
 
 def outline_px(camera: CameraInfo, hulls: list[np.ndarray]) -> float:
-    """Area, in pixels of ``camera``'s picture, of the union of the outlines of convex point sets (N,3 world), as if nothing
-    stood in front. What lies outside the picture does not count."""
+    """Area, in pixels of ``camera``'s picture, of the union of the outlines of convex point sets (N,3 world), as if
+    nothing stood in front. What lies outside the picture does not count."""
     scale = _OUTLINE_PX / camera.width
     canvas = np.zeros((_OUTLINE_PX, _OUTLINE_PX), np.uint8)
     for points in hulls:
