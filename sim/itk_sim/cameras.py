@@ -18,7 +18,8 @@ class CameraInfo:
 
     Attributes:
         width, height: of the picture, px.
-        K: (3,3) float64 intrinsics, px. Pixel (i, j) covers [i, i+1) x [j, j+1): the picture's centre is (width/2, height/2).
+        K: (3,3) float64 intrinsics, px. Pixel (i, j) covers [i, i+1) x [j, j+1), so the picture's centre is at
+            (width/2, height/2).
         world_from_camera: (4,4) float64 pose, metres.
     """
 

@@ -1,4 +1,4 @@
-"""Chooses how MuJoCo renders without a screen. Import mujoco from here, so that the choice is made before its first import.
+"""Chooses how MuJoCo renders without a screen. Import mujoco from here: the choice must precede its first import.
 
 ``MUJOCO_GL`` wins where it is set; else EGL (GPU or Mesa's software driver); else OSMesa. Physics alone needs neither:
 the error is raised only when a picture is asked for.

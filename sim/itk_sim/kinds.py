@@ -25,7 +25,12 @@ class Kind:
 
     def scene(self, rng: np.random.Generator) -> SceneSpec:
         return sample_scene(
-            rng, drawer=self.drawer, drawer_open=self.drawer_open, mat=self.mat, min_bowls=self.bowls, stacked=self.stacked
+            rng,
+            drawer=self.drawer,
+            drawer_open=self.drawer_open,
+            mat=self.mat,
+            min_bowls=self.bowls,
+            stacked=self.stacked,
         )
 
 
@@ -90,7 +95,7 @@ def _places(state: SceneState, cube: str) -> list[Step]:
 
 
 def _random_cell(rng: np.random.Generator, state: SceneState) -> tuple[int, int]:
-    """A cell of the part of the picture that the workspace takes up (whether it is free shows when it is tried)."""
+    """A cell of the part of the picture that the workspace takes up (if it is free shows when it is tried)."""
     right = 0.66 if state.drawer else 0.90
     return int(rng.uniform(0.10, right) * GRID), int(rng.uniform(0.40, 0.70) * GRID)
 

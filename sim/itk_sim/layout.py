@@ -66,7 +66,7 @@ def draw_support(rng: np.random.Generator, spec: SceneSpec, is_open: bool) -> di
                 weights.append(0.12)
             if spec.drawer and content[DRAWER] < (2 if is_open else 1):
                 choices.append(DRAWER)
-                weights.append(0.25 if is_open else 0.10)
+                weights.append(0.25 if is_open else 0.04)  # shut in: rare, nobody can see it
             below = choices[int(rng.choice(len(choices), p=np.asarray(weights) / sum(weights)))]
             support[cube] = below
             if below == TABLE or is_mat(below):
@@ -155,7 +155,8 @@ def draw_layout(rng: np.random.Generator, spec: SceneSpec) -> Layout:
         placements = None if spots is None else _at_rest(rng, support, spots, tray)
         if spots is not None and placements is not None:
             mat = spots.get(f"{spec.mat} mat")
-            return Layout(placements, None if mat is None else (float(mat[0]), float(mat[1])), tray_xy, slide, support)
+            mat_xy = None if mat is None else (float(mat[0]), float(mat[1]))
+            return Layout(placements, mat_xy, tray_xy, slide, support)
     raise SimError(
         f"no room for {len(spec.cubes)} cubes, {len(spec.bowls)} bowls, {'a' if spec.mat else 'no'} mat "
         f"{'with' if spec.drawer else 'without'} a drawer (seed {spec.seed}); use fewer things or another seed"

@@ -1,4 +1,4 @@
-"""The table's numbers: sizes and places in metres, colours, the arm's home. No mujoco, so that anything may read them."""
+"""The table's numbers: sizes and places in metres, colours, the arm's home. Needs no mujoco: anything may read them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "yellow cube": (0.92, 0.75, 0.08),
     "orange cube": (0.95, 0.42, 0.05),
     "purple cube": (0.45, 0.15, 0.60),
-    "white bowl": (0.90, 0.90, 0.88),
+    "white bowl": (0.83, 0.83, 0.80),
     "teal bowl": (0.10, 0.55, 0.55),
     "pink bowl": (0.90, 0.50, 0.60),
     "grey mat": (0.30, 0.32, 0.35),

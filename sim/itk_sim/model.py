@@ -1,7 +1,7 @@
 """The one MuJoCo model that every scene is made from, and an index of its parts.
 
-Six cubes, three bowls, the mat, the drawer, distractors and the robot are always in the model; what a scene does not use
-is parked (see :mod:`itk_sim.dressing`), so a reset costs no compilation.
+Six cubes, three bowls, the mat, the drawer, distractors and the robot are always in the model; what a scene does not
+use is parked (see :mod:`itk_sim.dressing`), so a reset costs no compilation.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def _looks(spec: mujoco.MjSpec) -> None:
         texture = spec.add_texture(name=name, type=flat, width=SIZE_PX, height=SIZE_PX, nchannel=3)
         texture.data = paint().tobytes()
         _material(spec, name, 0.15, 0.2, name)
-    for name, specular, shininess in (("paint", 0.3, 0.4), ("cloth", 0.0, 0.0), ("cabinet", 0.2, 0.2), ("tray", 0.1, 0.1)):
+    plain = {"paint": (0.3, 0.4), "cloth": (0.0, 0.0), "cabinet": (0.2, 0.2), "tray": (0.1, 0.1)}
+    for name, (specular, shininess) in plain.items():
         _material(spec, name, specular, shininess)
 
 
@@ -89,8 +90,9 @@ def _room(spec: mujoco.MjSpec) -> None:
     for x in (0.1, 0.9):
         for y in (-0.55, 0.55):
             world.add_geom(
-                type=box, size=[0.03, 0.03, 0.345], pos=[x, y, -0.405], rgba=[0.4, 0.4, 0.42, 1], contype=0, conaffinity=0
-            )
+                type=box, size=[0.03, 0.03, 0.345], pos=[x, y, -0.405], rgba=[0.4, 0.4, 0.42, 1],
+                contype=0, conaffinity=0,
+            )  # fmt: skip
     world.add_light(
         name="key", pos=[0.9, -0.7, 1.9], dir=[-0.3, 0.45, -1], castshadow=True, diffuse=[0.55, 0.55, 0.52],
         specular=[0.3] * 3,

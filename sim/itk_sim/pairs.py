@@ -21,6 +21,10 @@ from itk_sim.symbols import SceneState, Step
 from itk_sim.table import Table
 
 _SCENES_PER_PAIR, _STEPS_PER_SCENE = 60, 6
+MOVED_M = 0.045
+"""A step that moves its cube less than this was done already: no pair."""
+SEEN = 0.2
+"""Least share of the moved cube that the camera must see before and after."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,20 +79,26 @@ def _try_scene(
     steps = [step for step in candidates(rng, state, kind) if accept is None or accept(step)]
     here = table.snapshot()
     for i in rng.permutation(len(steps))[:_STEPS_PER_SCENE]:
-        if table.teleport(steps[i], rng):
-            after = _look(table, size_px)
+        step = steps[i]
+        if table.teleport(step, rng) and _changed(state, table, step):
+            after_state = table.state()
+            after = table.render("front", size_px), table.segmentation("front", size_px)
             table.restore(here)
-            before = _look(table, size_px)
-            return Pair(
-                before=before[0], after=after[0], before_seg=before[1], after_seg=after[1], before_state=before[2],
-                after_state=after[2], step=steps[i], kind=kind, camera=table.camera("front", size_px), scene=scene,
-            )  # fmt: skip
+            before_state = table.state()
+            if step.obj is None or min(before_state.visible[step.obj], after_state.visible[step.obj]) >= SEEN:
+                return Pair(
+                    before=table.render("front", size_px), after=after[0], step=step, kind=kind, scene=scene,
+                    before_seg=table.segmentation("front", size_px), after_seg=after[1], before_state=before_state,
+                    after_state=after_state, camera=table.camera("front", size_px),
+                )  # fmt: skip
         table.restore(here)
     return None
 
 
-def _look(table: Table, size_px: int) -> tuple[np.ndarray, np.ndarray, SceneState]:
-    return table.render("front", size_px), table.segmentation("front", size_px), table.state()
+def _changed(before: SceneState, table: Table, step: Step) -> bool:
+    if step.obj is None:
+        return True
+    return float(np.linalg.norm(table.position_m(step.obj) - before.position_m[step.obj])) >= MOVED_M
 
 
 def main() -> None:

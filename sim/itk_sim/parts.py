@@ -1,6 +1,6 @@
 """The things on the table as MuJoCo bodies: cubes, bowls, the mat, the drawer, distractors.
 
-Geom groups: 0 scenery, 1 objects as seen, 2 robot as seen, 3 collision shapes (never rendered), 5 parked (never rendered).
+Geom groups: 0 scenery, 1 objects as seen, 2 robot as seen; never rendered: 3 collision shapes, 5 parked.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def add_bowl(spec: mujoco.MjSpec, name: str, segments: int = 14) -> None:
     body = spec.worldbody.add_body(name=name)
     body.add_freejoint(name=name)
     body.add_geom(
-        name=name, type=_MESH, meshname="bowl", rgba=_rgba(COLOURS[name]), contype=0, conaffinity=0, mass=0.001, group=1,
-        material="paint",
+        name=name, type=_MESH, meshname="bowl", rgba=_rgba(COLOURS[name]), contype=0, conaffinity=0, mass=0.001,
+        group=1, material="paint",
     )  # fmt: skip
     solid = {"friction": _FRICTION, "contype": 1, "conaffinity": 3, "solref": [0.01, 1]}
     body.add_geom(

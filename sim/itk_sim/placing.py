@@ -1,4 +1,4 @@
-"""Where a thing may go: clearances, free spots, and the pose in which a step leaves its cube. Geometry only, no physics.
+"""Where a thing may go: clearances, free spots, and where a step leaves its cube. Geometry only, no physics.
 
 Every choice is a fixed function of what stands on the table plus a small jitter, so that the same picture and the same
 step lead to about the same goal: a generator can learn that, a coin toss it could not.
@@ -6,7 +6,7 @@ step lead to about the same goal: a generator can learn that, a coin toss it cou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -133,9 +133,8 @@ def first_free_slot(
 
 
 def _inside(state: SceneState, target: str, without: str) -> list[np.ndarray]:
-    return [
-        np.array(state.position_m[name][:2]) for name in state.cubes if name != without and state.support[name] == target
-    ]
+    inside = (name for name in state.cubes if name != without and state.support[name] == target)
+    return [np.array(state.position_m[name][:2]) for name in inside]
 
 
 def _off_mat(points: np.ndarray, state: SceneState) -> np.ndarray:
@@ -152,8 +151,9 @@ def table_spot(state: SceneState, cube: str, tray_xy: tuple[float, float] | None
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 2)
     here = np.array(state.position_m[cube][:2])
     distance = np.hypot(*(points - here).T)
+    allowed = _off_mat(points, state) & (distance > 0.085)
     for slack in (0.0, 0.012, 0.022):
-        good = free(points, "cube", obstacles_of(state, cube), tray_xy, slack) & _off_mat(points, state) & (distance > 0.085)
+        good = allowed & free(points, "cube", obstacles_of(state, cube), tray_xy, slack)
         if good.any():
             return points[good][np.argmin(distance[good])]
     return None
@@ -210,7 +210,8 @@ def place_pose(
         if spot is not None and np.hypot(*(spot - base[:2])) > 0.03:
             z += 0.012  # leans on the wall: comes down by itself
     elif step.relation == "in" and target == DRAWER and tray is not None and slide_m > 0.09:
-        spot = first_free_slot(np.array([tray[0], tray[1] - slide_m]), TRAY_SLOTS_M, _inside(state, target, cube), 0.037)
+        now = np.array([tray[0], tray[1] - slide_m])
+        spot = first_free_slot(now, TRAY_SLOTS_M, _inside(state, target, cube), 0.037)
         z, jitter_m = TRAY_FLOOR_M + HALF_M, 0.001
     elif step.relation == "on" and is_mat(target):
         centre = np.array(state.position_m[target][:2])
@@ -229,13 +230,3 @@ def place_pose(
         spot = spot + np.clip(rng.normal(0, jitter_m / 2, 2), -jitter_m, jitter_m)
         yaw = float(np.clip(rng.normal(0, 0.03), -0.06, 0.06))
     return Placement(float(spot[0]), float(spot[1]), float(z) + 0.0005, yaw)
-
-
-def stacked_on(support: Mapping[str, str], base: str) -> list[str]:
-    """Cubes that rest on ``base``, directly or not, lowest first."""
-    above: list[str] = []
-    top = base
-    while (nxt := next((cube for cube, below in support.items() if below == top), None)) is not None:
-        above.append(nxt)
-        top = nxt
-    return above

@@ -1,4 +1,4 @@
-"""How a scene may look: camera pose, light, colours, table top, distractors, the arm's home. Seeded, never its layout."""
+"""How a scene may look: camera pose, light, colours, table top, distractors, the arm's home. Never its layout."""
 
 from __future__ import annotations
 
@@ -73,7 +73,8 @@ def draw_looks(rng: np.random.Generator, how: Randomisation, drawer: bool) -> Lo
     target = np.asarray(FRONT_TARGET_M) + camera * np.clip(rng.normal(0, 0.009, 3), -0.017, 0.017)
     fovy = FRONT_FOVY_DEG + camera * rng.uniform(-1, 1)
     key_pos = np.array([0.9, -0.7, 1.9]) + light * rng.uniform([-0.7, -0.2, -0.3], [0.4, 1.4, 0.3])
-    key = np.array([0.55, 0.55, 0.52]) * (1 + light * rng.uniform(-0.3, 0.3)) * (1 + light * rng.uniform(-0.08, 0.08, 3))
+    key = np.array([0.55, 0.55, 0.52]) * (1 + light * rng.uniform(-0.3, 0.3))
+    key = key * (1 + light * rng.uniform(-0.08, 0.08, 3))
     fill = np.array([0.25, 0.25, 0.28]) * (1 + light * rng.uniform(-0.5, 0.5))
     ambient = np.full(3, 0.35) * (1 + light * rng.uniform(-0.2, 0.25))
     tops = tuple(TABLE_TOPS)

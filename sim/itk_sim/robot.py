@@ -185,8 +185,8 @@ def panda_spec(triangles: int = 1000) -> mujoco.MjSpec:
 
 
 def _looking_down(tilt_rad: float) -> list[float]:
-    """Quaternion of a camera (MuJoCo: looks along its -z, y up) that looks along the hand's z, tilted towards the hand's
-    -x, with image right = the closing direction (hand y): the finger tips show at the bottom centre."""
+    """Quaternion of a camera (MuJoCo: looks along its -z, y up) that looks along the hand's z, tilted towards the
+    hand's -x, with image right = the closing direction (hand y): the finger tips show at the bottom centre."""
     forward = np.array([-np.sin(tilt_rad), 0.0, np.cos(tilt_rad)])
     right = np.array([0.0, 1.0, 0.0])
     up = np.cross(right, forward)

@@ -44,7 +44,9 @@ class SceneSpec:
         for what, given, allowed in (("cube", self.cubes, CUBE_COLOURS), ("bowl", self.bowls, BOWL_COLOURS)):
             unknown = [colour for colour in given if colour not in allowed]
             if unknown or len(set(given)) != len(given):
-                raise SimError(f"{what} colours {list(given)} were given; allowed: {', '.join(allowed)}, each at most once")
+                raise SimError(
+                    f"{what} colours {list(given)} were given; allowed: {', '.join(allowed)}, each at most once"
+                )
         if self.mat is not None and self.mat not in MAT_COLOURS:
             raise SimError(f"mat {self.mat!r} was given; allowed: {', '.join(MAT_COLOURS)} or null")
 
@@ -55,7 +57,8 @@ class SceneSpec:
         unknown = sorted(set(given) - set(allowed))
         if unknown or "seed" not in given or "cubes" not in given:
             raise SimError(
-                f"a scene with keys {sorted(given)} was given; needed: seed, cubes; allowed besides: {', '.join(allowed[2:])}"
+                f"a scene with keys {sorted(given)} was given; needed: seed, cubes; "
+                f"allowed besides: {', '.join(allowed[2:])}"
             )
         try:
             return cls(
@@ -74,8 +77,12 @@ class SceneSpec:
     def to_json(self) -> dict[str, Any]:
         """The inverse of ``from_json`` (None of drawer_open and stacked included)."""
         line: dict[str, Any] = {
-            "seed": self.seed, "cubes": list(self.cubes), "bowls": list(self.bowls), "mat": self.mat, "drawer": self.drawer,
-        }  # fmt: skip
+            "seed": self.seed,
+            "cubes": list(self.cubes),
+            "bowls": list(self.bowls),
+            "mat": self.mat,
+            "drawer": self.drawer,
+        }
         if self.drawer_open is not False:
             line["drawer_open"] = self.drawer_open
         if self.stacked is not False:
@@ -96,8 +103,8 @@ def sample_scene(
     drawer_open: bool | None = None,
     stacked: bool | None = None,
 ) -> SceneSpec:
-    """A random inventory with a random seed. With a drawer the workspace is smaller, so at most 5 cubes and, besides the
-    mat, one bowl."""
+    """A random inventory with a random seed. With a drawer the workspace is smaller, so at most 5 cubes and, besides
+    the mat, one bowl."""
     if not 1 <= min_cubes <= max_cubes <= len(CUBE_COLOURS):
         raise SimError(f"min_cubes={min_cubes}, max_cubes={max_cubes} was given; allowed: 1 <= min <= max <= 6")
     has_drawer = bool(rng.random() < 0.3) if drawer is None else drawer

@@ -1,4 +1,4 @@
-"""The outcome of a step without the arm: set the cube down where the step leaves it (or slide the drawer) and settle."""
+"""The outcome of a step without the arm: the cube is set down where the step leaves it (or the drawer slides)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLOSED_M = 0.015
 
 
 def placement(table: Table, step: Step, rng: np.random.Generator | None = None) -> Placement | None:
-    """Where a ``place`` step leaves its cube on this table now; None where its precondition fails or there is no room."""
+    """Where a ``place`` step leaves its cube on this table now; None if its precondition fails or there is no room."""
     state = table.state(visible=False)
     if not _can_lift(state, step.obj):
         return None
