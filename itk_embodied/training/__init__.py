@@ -1,0 +1,1 @@
+"""How the embedded stack is made: data from the simulator, then generator, planner and critic."""

@@ -1,0 +1,191 @@
+"""Before-and-after pairs from the simulator, on disk: one folder a shard, plain arrays and JSON lines.
+
+``shard-00007/`` holds ``before.npy``, ``after.npy`` (uint8 RGB, (N, S, S, 3)), ``before_seg.npy``, ``after_seg.npy``
+(uint8 object ids, (N, S, S)) and ``pairs.jsonl`` (step, states, camera). A shard is made in a staging folder and
+renamed when it is whole, so a stopped run goes on where it was and a reader never sees half a shard. Shard k of a seed
+always holds the same pairs, whoever makes it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from itk_sim.symbols import SceneState, Step
+from tqdm import tqdm
+
+from itk_embodied.errors import InputError
+from itk_embodied.types import Image
+
+ARRAYS = ("before", "after", "before_seg", "after_seg")
+HELD_OUT_EVERY = 20
+"""Every 20th shard is held out: its scenes are never trained on."""
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """One pair. Images uint8 RGB (S, S, 3), segmentations uint8 (S, S) with the ids of `Table.segmentation`."""
+
+    before: Image
+    after: Image
+    before_seg: np.ndarray
+    after_seg: np.ndarray
+    before_state: SceneState
+    after_state: SceneState
+    step: Step
+    kind: str
+    k: np.ndarray
+    world_from_camera: np.ndarray
+
+
+def make_shards(
+    out: Path, pairs: int, *, workers: int = 1, seed: int = 0, shard_size: int = 500, size_px: int = 128, first: int = 0
+) -> int:
+    """Make what is missing of ``pairs`` pairs under ``out``; returns how many shards were made now.
+
+    ``first`` is the first shard's number, so that several machines can share one data set.
+    """
+    if pairs < 1 or shard_size < 1:
+        raise InputError(f"pairs is {pairs} and shard_size {shard_size}; both must be 1 or more.")
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = range(first, first + -(-pairs // shard_size))
+    todo = [n for n in numbers if not _shard_folder(out, n).exists()]
+    with tqdm(total=len(todo) * shard_size, unit="pair", desc="pairs") as bar:
+        # MuJoCo's renderer does not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(max(1, workers), mp_context=context) as pool:
+            jobs = [pool.submit(_make_shard, out, n, seed, shard_size, size_px) for n in todo]
+            for job in as_completed(jobs):
+                job.result()
+                bar.update(shard_size)
+    return len(todo)
+
+
+def _shard_folder(out: Path, number: int) -> Path:
+    return out / f"shard-{number:05d}"
+
+
+def _make_shard(out: Path, number: int, seed: int, shard_size: int, size_px: int) -> None:
+    from itk_sim.pairs import sample_pair
+    from itk_sim.table import Table
+
+    staging = out / f".shard-{number:05d}-{os.getpid()}"
+    staging.mkdir()
+    try:
+        rng = np.random.default_rng([seed, number])
+        shape = (shard_size, size_px, size_px)
+        arrays = {name: np.zeros(shape if name.endswith("seg") else (*shape, 3), np.uint8) for name in ARRAYS}
+        with Table() as table, (staging / "pairs.jsonl").open("w") as lines:
+            for index in range(shard_size):
+                pair = sample_pair(table, rng, size_px)
+                for name in ARRAYS:
+                    arrays[name][index] = getattr(pair, name)
+                line = {
+                    "step": asdict(pair.step),
+                    "kind": pair.kind,
+                    "before_state": _plain(pair.before_state),
+                    "after_state": _plain(pair.after_state),
+                    "k": np.asarray(pair.camera.K).tolist(),
+                    "world_from_camera": np.asarray(pair.camera.world_from_camera).tolist(),
+                }
+                lines.write(json.dumps(line) + "\n")
+        for name, array in arrays.items():
+            np.save(staging / f"{name}.npy", array)
+        staging.rename(_shard_folder(out, number))
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def is_held_out(shard_number: int) -> bool:
+    return shard_number % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+
+
+def _plain(state: SceneState) -> dict[str, Any]:
+    plain = asdict(state)
+    plain["position_m"] = {k: [round(float(x), 5) for x in v] for k, v in state.position_m.items()}
+    plain["pixel"] = {k: [round(float(x), 5) for x in v] for k, v in state.pixel.items()}
+    plain["visible"] = {k: round(float(v), 4) for k, v in state.visible.items()}
+    return plain
+
+
+class ShardSet:
+    """Random access to the records of all whole shards under a folder, memory-mapped.
+
+    Args:
+        split: ``train`` or ``held-out``.
+    """
+
+    def __init__(self, folder: Path, split: str = "train") -> None:
+        if split not in ("train", "held-out"):
+            raise InputError(f"split {split!r} is unknown; allowed: train, held-out.")
+        self.folder, self.split = Path(folder), split
+        self._shards: dict[str, tuple[dict[str, np.ndarray], list[bytes]]] = {}
+        self._index: list[tuple[str, int]] = []
+        self.refresh()
+
+    def refresh(self) -> int:
+        """Take up shards finished since; returns the number of records."""
+        for path in sorted(self.folder.glob("shard-*")):
+            number = int(path.name.removeprefix("shard-"))
+            if path.name in self._shards or is_held_out(number) != (self.split == "held-out"):
+                continue
+            arrays = {name: np.load(path / f"{name}.npy", mmap_mode="r") for name in ARRAYS}
+            lines = (path / "pairs.jsonl").read_bytes().splitlines()
+            self._shards[path.name] = arrays, lines
+            self._index += [(path.name, i) for i in range(len(lines))]
+        return len(self._index)
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index: int) -> Record:
+        name, row = self._index[index]
+        arrays, lines = self._shards[name]
+        line = msgspec.json.decode(lines[row], type=_Line)
+        return Record(
+            **{array: np.asarray(arrays[array][row]) for array in ARRAYS},
+            before_state=line.before_state,
+            after_state=line.after_state,
+            step=line.step,
+            kind=line.kind,
+            k=np.array(line.k),
+            world_from_camera=np.array(line.world_from_camera),
+        )
+
+    def __iter__(self) -> Iterator[Record]:
+        return (self[i] for i in range(len(self)))
+
+
+class _Line(msgspec.Struct):
+    step: Step
+    kind: str
+    before_state: SceneState
+    after_state: SceneState
+    k: list[list[float]]
+    world_from_camera: list[list[float]]
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Make before-and-after pairs from the simulator.")
+    parser.add_argument("--out", type=Path, default=Path("data/pairs"))
+    parser.add_argument("--pairs", type=int, default=50_000)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args(argv)
+    made = make_shards(args.out, args.pairs, workers=args.workers, seed=args.seed)
+    print(f"{made} shards made; {args.out} has {len(ShardSet(args.out))} training pairs")
+
+
+if __name__ == "__main__":
+    main()
