@@ -1,0 +1,161 @@
+"""The service's one I/O thread: requests in, the numbered stream and heartbeats out. It never runs a model."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from typing import TypeAlias
+
+import zmq
+
+from itk_embodied.bridges.board import TaskBoard, TaskRecord
+from itk_embodied.bridges.codec import Part, encode, with_fields
+from itk_embodied.bridges.mailbox import Mailbox
+from itk_embodied.bridges.requests import RequestDesk
+from itk_embodied.bridges.sockets import bind, open_socket
+from itk_embodied.bridges.wire import Heartbeat, ServiceState, TaskMessage
+from itk_embodied.bridges.worker import IdleReport, MessageReport, Report, StateReport, Worker
+from itk_embodied.errors import TransportError
+
+log = logging.getLogger(__name__)
+
+Listener: TypeAlias = Callable[[TaskMessage, Part], None]
+Call: TypeAlias = Callable[[TaskBoard], object]
+
+_POLL_S = 0.5
+_FAREWELL_MS = 300  # how long the last messages may take to leave when the service stops
+
+
+class ServiceLoop:
+    """Owns the sockets and the board. Other threads reach it through `call` only."""
+
+    def __init__(
+        self,
+        worker: Worker,
+        *,
+        stream: str,
+        requests: str,
+        hwm: int,
+        heartbeat_s: float,
+        deadline_s: float,
+        keep_tasks: int,
+        on_message: Listener | None,
+    ) -> None:
+        self.session = uuid.uuid4().hex
+        self.state: tuple[ServiceState, str] = ("loading", "")
+        self.stack = ""
+        self._worker = worker
+        self._heartbeat_s = heartbeat_s
+        self._on_message = on_message
+        self._began_s = time.monotonic()
+        self._board = TaskBoard(worker, self._publish, keep=keep_tasks)
+        self._mailbox: Mailbox[Call] = Mailbox()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._main, name="subgoal-service", daemon=True)
+        self._context = zmq.Context()
+        try:
+            self._pub = open_socket(self._context, zmq.PUB, hwm=hwm)
+            self._router = open_socket(self._context, zmq.ROUTER, hwm=hwm)
+            self.stream_address = bind(self._pub, stream, what="the subgoal service")
+            self.requests_address = bind(self._router, requests, what="the subgoal service")
+        except BaseException:
+            self._context.destroy(linger=0)
+            self._mailbox.close()
+            raise
+        self._desk = RequestDesk(self, self._board, self._router, deadline_s=deadline_s)
+
+    def start(self) -> None:
+        if self._thread.ident is not None:
+            raise TransportError("the service was started already; make a new SubgoalService.")
+        self._thread.start()
+
+    def stop(self, timeout_s: float) -> None:
+        self._stop.set()
+        self._mailbox.put(lambda board: None)
+        if self._thread.is_alive():
+            self._thread.join(timeout_s + 1.0)
+        elif self._thread.ident is None:  # never started: nobody else closes the sockets
+            self._close()
+        self._worker.stop(timeout_s)
+
+    def call(self, work: Call) -> None:
+        """Run ``work`` on the board in the I/O thread, soon."""
+        self._mailbox.put(work)
+
+    def _post(self, report: Report) -> None:
+        self._mailbox.put(lambda board: self._on_report(report))
+
+    def _on_report(self, report: Report) -> None:
+        if isinstance(report, StateReport):
+            self.state = (report.state, report.detail)
+            self.stack = report.stack or self.stack
+            self._beat()
+        elif isinstance(report, MessageReport):
+            self._board.on_message(report)
+        elif isinstance(report, IdleReport):
+            self._board.on_idle(report)
+
+    def _main(self) -> None:
+        try:
+            self._worker.start(self._post)
+            self._serve()
+        except Exception:
+            log.exception("the service's I/O thread broke")
+            self.state = ("broken", "the service's I/O thread broke; see the log")
+        finally:
+            self.state = ("stopping", self.state[1])
+            self._board.end_all("the service stopped")
+            self._beat()
+            self._close(_FAREWELL_MS)
+
+    def _serve(self) -> None:
+        poller = zmq.Poller()
+        poller.register(self._router, zmq.POLLIN)
+        poller.register(self._mailbox.fileno(), zmq.POLLIN)
+        next_beat_s = time.monotonic()
+        while not self._stop.is_set():
+            now_s = time.monotonic()
+            if now_s >= next_beat_s:
+                self._beat()
+                next_beat_s = now_s + self._heartbeat_s
+            self._board.tick(now_s)
+            due_s = min(next_beat_s, self._board.next_event_s() or next_beat_s, now_s + _POLL_S)
+            ready = dict(poller.poll(max(1, round((due_s - now_s) * 1000))))
+            for work in self._mailbox.take_all():
+                work(self._board)
+            if self._router in ready:
+                self._desk.serve_waiting()
+
+    def _publish(self, record: TaskRecord, message: TaskMessage, payload: Part) -> None:
+        message = with_fields(message, session=self.session)
+        parts = encode(message, payload)
+        record.sent.append(parts)
+        self._pub.send_multipart(parts)
+        if self._on_message is not None:
+            try:
+                self._on_message(message, payload)
+            except Exception:  # a listener's mistake must not end the service
+                log.exception("a listener of the subgoal service raised")
+
+    def _beat(self) -> None:
+        active, pending = self._board.active, self._board.pending
+        beat = Heartbeat(
+            session=self.session,
+            state=self.state[0],
+            active=active.job.task_id if active else "",
+            active_seq=active.seq if active else 0,
+            pending=pending.job.task_id if pending else "",
+            uptime_s=time.monotonic() - self._began_s,
+        )
+        self._pub.send_multipart(encode(beat))
+
+    def _close(self, linger_ms: int = 0) -> None:
+        self._desk.close()
+        self._mailbox.close()
+        for socket in (self._pub, self._router):
+            socket.close(linger=linger_ms)
+        self._context.term()  # waits at most for the sockets' linger time
+

@@ -1,0 +1,101 @@
+"""Addresses and sockets: loopback only, bounded queues, bounded messages, and errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+from typing import Any
+
+import zmq
+
+from itk_embodied.bridges.wire import MAX_PAYLOAD_BYTES
+from itk_embodied.errors import ConfigError, TransportError
+
+DEFAULT_STREAM = "tcp://127.0.0.1:5591"
+"""Where the service publishes (PUB)."""
+DEFAULT_REQUESTS = "tcp://127.0.0.1:5592"
+"""Where the service takes requests (ROUTER)."""
+DEFAULT_FRAMES = "tcp://127.0.0.1:5593"
+"""Where a camera publishes its frames (PUB)."""
+
+HEARTBEAT_S = 1.0
+DEAD_AFTER_S = 3.0
+
+_TCP = re.compile(r"^tcp://(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):(?P<port>\d{1,5}|\*)$")
+
+
+def check_address(address: str) -> str:
+    """Return the address if it is a loopback one: ``tcp://127.0.0.1:5591``, ``tcp://localhost:5591``, ``ipc://…``.
+
+    ``localhost`` becomes 127.0.0.1: services bind to IPv4, and some systems resolve the name to IPv6 first.
+
+    Raises:
+        ConfigError: not an address, or one that other machines could reach.
+    """
+    if address.startswith(("ipc://", "inproc://")) and len(address) > len("inproc://"):
+        return address
+    match = _TCP.match(address)
+    if match is None or (match["port"] != "*" and int(match["port"]) > 65535):
+        raise ConfigError(f"address {address!r} is not understood; write it like {DEFAULT_STREAM} (port 0: any free).")
+    if not _is_loopback(match["host"].strip("[]")):
+        raise ConfigError(
+            f"address {address!r} can be reached from other machines, and this connection is neither encrypted nor "
+            "authenticated. Use a loopback address (tcp://127.0.0.1:PORT) and an SSH tunnel where another machine "
+            "needs it."
+        )
+    return address.replace("//localhost:", "//127.0.0.1:")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def open_socket(context: zmq.Context[Any], kind: int, *, hwm: int, max_bytes: int = MAX_PAYLOAD_BYTES) -> Any:
+    """A socket that never blocks its process's exit, queues at most ``hwm`` messages, and refuses larger frames."""
+    socket = context.socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, hwm)
+    socket.setsockopt(zmq.RCVHWM, hwm)
+    socket.setsockopt(zmq.MAXMSGSIZE, max_bytes)
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2000)
+    return socket
+
+
+def bind(socket: Any, address: str, *, what: str) -> str:
+    """Bind and return the real address, its port filled in.
+
+    Raises:
+        ConfigError: not a loopback address.
+        TransportError: the port is taken, or the system refuses.
+    """
+    address = check_address(address)
+    try:
+        socket.bind(re.sub(r":0$", ":*", address) if address.startswith("tcp://") else address)
+    except zmq.ZMQError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise TransportError(
+                f"{what} cannot listen at {address}: another process has that port. Stop it (`ss -ltnp` shows which), "
+                "or give another port; 0 takes any free one."
+            ) from error
+        raise TransportError(f"{what} cannot listen at {address}: {error}. Give another address.") from error
+    return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+
+def connect(socket: Any, address: str) -> None:
+    """Connect (ZeroMQ does it in the background, again and again).
+
+    Raises:
+        ConfigError: not a loopback address.
+    """
+    address = check_address(address)
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        raise ConfigError(f"cannot connect to {address!r}: {error}. Write it like {DEFAULT_STREAM}.") from error
