@@ -90,8 +90,8 @@ def _places(state: SceneState, cube: str) -> list[Step]:
     steps += [Step("place", cube, "on", TABLE)]
     if state.mat and state.support[cube] != state.mat:
         steps.append(Step("place", cube, "on", state.mat))
-    steps += [Step("place", cube, "on", base) for base in _stack_bases(state) if base not in (cube, state.support[cube])]
-    return steps
+    bases = (base for base in _stack_bases(state) if base not in (cube, state.support[cube]))
+    return steps + [Step("place", cube, "on", base) for base in bases]
 
 
 def _random_cell(rng: np.random.Generator, state: SceneState) -> tuple[int, int]:
@@ -109,7 +109,7 @@ def candidates(rng: np.random.Generator, state: SceneState, kind: str) -> list[S
     if kind == "in bowl":
         return [Step("place", c, "in", b) for c in free for b in state.bowls if state.support[c] != b]
     if kind == "on mat":
-        return [Step("place", c, "on", state.mat) for c in free if state.mat and state.support[c] != state.mat]
+        return [Step("place", c, "on", state.mat) for c in free if state.mat not in (None, state.support[c])]
     if kind == "stack":
         bases = _stack_bases(state)
         return [Step("place", c, "on", b) for c in free for b in bases if b not in (c, state.support[c])]

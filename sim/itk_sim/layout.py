@@ -112,7 +112,7 @@ def _ground(
 def _at_rest(
     rng: np.random.Generator, support: dict[str, str], spots: dict[str, np.ndarray], tray: np.ndarray | None
 ) -> dict[str, Placement] | None:
-    placements = {name: Placement(float(spot[0]), float(spot[1]), 0.0, 0.0) for name, spot in spots.items() if is_bowl(name)}
+    placements = {name: Placement(float(x), float(y), 0.0, 0.0) for name, (x, y) in spots.items() if is_bowl(name)}
     filled: dict[str, int] = {}
     for cube, below in support.items():
         jitter, yaw = rng.uniform(-0.003, 0.003, 2), float(rng.uniform(-np.pi / 4, np.pi / 4))

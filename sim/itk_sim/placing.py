@@ -81,12 +81,13 @@ def free(
     obstacles: Iterable[Obstacle],
     tray_xy: tuple[float, float] | None,
     slack_m: float = 0.0,
+    edge_m: float = 0.0,
 ) -> np.ndarray:
     """Which of the points (N,2) could hold a thing of ``kind``: (N,) bool. ``tray_xy``: centre of the CLOSED tray, or
     None without a drawer; where the tray and the hand on its handle sweep is kept free. ``slack_m`` loosens clearances
-    between cubes."""
+    between cubes, ``edge_m`` the workspace's edge."""
     low, high = workspace(tray_xy is not None)
-    good = np.all((points >= low - 1e-9) & (points <= high + 1e-9), axis=1)
+    good = np.all((points >= low - edge_m - 1e-9) & (points <= high + edge_m + 1e-9), axis=1)
     for thing in obstacles:
         pair = frozenset((kind, thing.kind))
         least = CLEARANCE_M[pair] - (slack_m if pair <= {"cube", "stack"} else 0.0)
@@ -199,7 +200,8 @@ def place_pose(
     spot: np.ndarray | None = None
     z, jitter_m = HALF_M, 0.004
     if step.relation == "at" and cell_xy is not None:
-        if free(cell_xy[None], "cube", obstacles_of(state, cube), tray, 0.025)[0]:
+        # Half a cell of rounding: where a cube stood, another may stand.
+        if free(cell_xy[None], "cube", obstacles_of(state, cube), tray, 0.025, 0.025)[0]:
             spot = np.asarray(cell_xy, float)
     elif target is None:
         return None

@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import os
 import tempfile
+import zipfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -97,7 +98,7 @@ def decimated_meshes(triangles: int) -> dict[str, np.ndarray]:
         try:
             with np.load(cache, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile):
             pass  # a torn or foreign file: make it anew
     meshes = _decimate(folder, triangles)
     with contextlib.suppress(OSError):  # a read-only home costs a few seconds at every start, nothing else

@@ -22,8 +22,9 @@ from itk_sim.supports import find_supports
 from itk_sim.symbols import BOWLS, CUBES, DRAWER, SceneState, Step
 from itk_sim.teleport import teleport
 
-OPEN_M = 0.09
-"""A drawer counts as open from here on; as closed otherwise (a goal predicate may ask for more)."""
+OPEN_M, CLOSED_M = 0.09, 0.015
+"""Slid out beyond the first the drawer is open, within the second it is closed; in between it is still what it was, so
+that neither a half-done opening nor a half-done closing counts as done."""
 _VISIBILITY_PX = 128
 _PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 
@@ -34,6 +35,7 @@ class Snapshot:
 
     spec: SceneSpec
     physics: np.ndarray
+    drawer_open: bool
 
 
 class Table:
@@ -56,6 +58,7 @@ class Table:
         self._cubes: tuple[str, ...] = ()
         self._bowls: tuple[str, ...] = ()
         self._object_dofs = np.zeros(0, int)
+        self._drawer_open = False
 
     def __enter__(self) -> Table:
         return self
@@ -105,6 +108,7 @@ class Table:
             away = Placement(PARKED_M[0], PARKED_M[1] + 0.3 * i, PARKED_M[2], 0.0)
             self.put(name, layout.placements.get(name, away))
         data.qpos[index.slide_qpos] = layout.slide_m
+        self._drawer_open = layout.slide_m > OPEN_M
         self.home_qpos = looks.home_qpos.copy()
         data.qpos[index.arm_qpos] = data.ctrl[index.arm_ctrl] = self.home_qpos
         data.qpos[index.finger_qpos] = 0.04
@@ -124,12 +128,13 @@ class Table:
         """The full physics state; restoring it and stepping on gives the same future."""
         physics = np.empty(mujoco.mj_stateSize(self.model, _PHYSICS))
         mujoco.mj_getState(self.model, self.data, physics, _PHYSICS)
-        return Snapshot(self.spec, physics)
+        return Snapshot(self.spec, physics, self._drawer_open)
 
     def restore(self, snapshot: Snapshot) -> None:
         if snapshot.spec != self._spec:
             self.reset(snapshot.spec)
         mujoco.mj_setState(self.model, self.data, snapshot.physics, _PHYSICS)
+        self._drawer_open = snapshot.drawer_open
         mujoco.mj_forward(self.model, self.data)
 
     # --- time -------------------------------------------------------------------------------------------------------
@@ -196,11 +201,13 @@ class Table:
             (mat, position[mat]) if mat else None,
             self.data.xpos[self.index.body[DRAWER_TRAY]] if spec.drawer else None,
         )
+        if not CLOSED_M <= self.slide_m <= OPEN_M:
+            self._drawer_open = self.slide_m > OPEN_M
         return SceneState(
             cubes=self._cubes,
             bowls=self._bowls,
             mat=mat,
-            drawer=("open" if self.slide_m > OPEN_M else "closed") if spec.drawer else None,
+            drawer=("open" if self._drawer_open else "closed") if spec.drawer else None,
             support=support,
             position_m={name: (float(p[0]), float(p[1]), float(p[2])) for name, p in position.items()},
             pixel={name: (float(u), float(v)) for name, (u, v) in zip(names, pixel, strict=True)},

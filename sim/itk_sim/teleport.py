@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from itk_sim.table import Table
 
 BYSTANDER_M = 0.01
-CLOSED_M = 0.015
 
 
 def placement(table: Table, step: Step, rng: np.random.Generator | None = None) -> Placement | None:
@@ -59,10 +58,8 @@ def teleport(table: Table, step: Step, rng: np.random.Generator | None = None) -
 
 
 def _reached(table: Table, step: Step, after: SceneState, target: Placement | None) -> bool:
-    if step.verb == "open":
-        return after.drawer == "open"
-    if step.verb == "close":
-        return table.slide_m < CLOSED_M
+    if step.verb in ("open", "close"):
+        return (after.drawer == "open") == (step.verb == "open")
     assert step.obj is not None and target is not None
     if step.relation in ("in", "on"):
         return after.support[step.obj] == step.target
