@@ -19,7 +19,7 @@ from itk_embodied.types import SequenceStatus
 CANCEL_GRACE_S = 0.5
 """How long a cancelled task may take to end by itself before the board ends it."""
 EXPIRE_GRACE_S = 1.0
-"""The same for a task past its deadline."""
+"""The same for a task past its deadline, which the pipeline watches itself."""
 
 Publish: TypeAlias = Callable[["TaskRecord", TaskMessage, Part], None]
 
@@ -32,9 +32,15 @@ class TaskRecord:
     place: TaskPlace = "pending"
     seq: int = 0
     end: EndMessage | None = None
-    ends_by_s: float | None = None  # when the board ends it if it has not ended by itself
-    forced: tuple[SequenceStatus, str] = (SequenceStatus.CANCELLED, "")
+    cancelled_by_s: float | None = None  # was told to stop; the board ends it then if it has not ended by itself
     sent: list[list[Part]] = field(default_factory=list)
+
+    @property
+    def patience_ends_s(self) -> float:
+        """When the board ends the task whatever its models do."""
+        if self.cancelled_by_s is not None:
+            return self.cancelled_by_s
+        return self.job.ends_s + (EXPIRE_GRACE_S if self.place == "active" else 0.0)
 
     @property
     def size_bytes(self) -> int:
@@ -87,8 +93,9 @@ class TaskBoard:
             stopped.append(record.job.task_id)
             if record.place == "pending":
                 self._end(record, SequenceStatus.CANCELLED, "the task was cancelled before it started")
-            elif record.ends_by_s is None:
-                self._stop(record, now_s + CANCEL_GRACE_S, SequenceStatus.CANCELLED, "the task was cancelled")
+            elif record.cancelled_by_s is None:
+                record.cancelled_by_s = now_s + CANCEL_GRACE_S
+                self._worker.cancel(record.job.task_id)
         return tuple(reversed(stopped))
 
     def on_message(self, report: MessageReport) -> None:
@@ -114,18 +121,18 @@ class TaskBoard:
             reason = f"the task waited for another one past its deadline of {record.job.deadline_s:g} s"
             self._end(record, SequenceStatus.EXPIRED, reason)
         record = self.active
-        if record is None:
+        if record is None or now_s <= record.patience_ends_s:
             return
-        if record.ends_by_s is None and now_s > record.job.ends_s:
-            reason = f"the task ran past its deadline of {record.job.deadline_s:g} s"
-            self._stop(record, now_s + EXPIRE_GRACE_S, SequenceStatus.EXPIRED, reason)
-        elif record.ends_by_s is not None and now_s > record.ends_by_s:
-            status, reason = record.forced
-            self._end(record, status, reason)
+        if record.cancelled_by_s is not None:
+            self._end(record, SequenceStatus.CANCELLED, "the task was cancelled")
+            return
+        self._worker.cancel(record.job.task_id)
+        reason = f"the task ran past its deadline of {record.job.deadline_s:g} s"
+        self._end(record, SequenceStatus.EXPIRED, reason)
 
     def next_event_s(self) -> float | None:
         """When `tick` has something to do next, a `time.monotonic` instant."""
-        times = [r.ends_by_s or r.job.ends_s for r in (self.active, self.pending) if r is not None]
+        times = [r.patience_ends_s for r in (self.active, self.pending) if r is not None]
         return min(times, default=None)
 
     def end_all(self, reason: str) -> None:
@@ -134,11 +141,6 @@ class TaskBoard:
             if record is not None:
                 self._worker.cancel(record.job.task_id)
                 self._end(record, SequenceStatus.CANCELLED, reason)
-
-    def _stop(self, record: TaskRecord, ends_by_s: float, status: SequenceStatus, reason: str) -> None:
-        record.ends_by_s = ends_by_s
-        record.forced = (status, reason)
-        self._worker.cancel(record.job.task_id)
 
     def _start_next(self) -> None:
         if self._busy or self.pending is None:
@@ -154,10 +156,6 @@ class TaskBoard:
 
     def _send(self, record: TaskRecord, message: TaskMessage, payload: Part) -> None:
         if isinstance(message, EndMessage):
-            # A pipeline that was cancelled because its deadline had passed reports "cancelled": say what happened.
-            if record.ends_by_s is not None and message.status == "cancelled":
-                status, reason = record.forced
-                message = with_fields(message, status=status.value, reason=reason)
             record.end = message
             record.place = "ended"
             if self.active is record:

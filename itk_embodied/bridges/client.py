@@ -1,11 +1,11 @@
 """`SubgoalClient`: what a robot's program uses. Needs numpy, msgspec, pyzmq and Pillow; no torch, no ROS.
 
-    with SubgoalClient() as client:
-        task_id = client.submit(frame, "put the red cube in the teal bowl")
-        subgoals = client.subgoals(task_id, deadline_s=600)
-        for subgoal in subgoals:          # verified ones only, unless asked otherwise
-            policy.reach(subgoal.image)
-        print(subgoals.status, subgoals.reason)
+with SubgoalClient() as client:
+    task_id = client.submit(frame, "put the red cube in the teal bowl")
+    subgoals = client.subgoals(task_id, deadline_s=600)
+    for subgoal in subgoals:          # verified ones only, unless asked otherwise
+        policy.reach(subgoal.image)
+    print(subgoals.status, subgoals.reason)
 """
 
 from __future__ import annotations

@@ -165,4 +165,3 @@ class RequestDesk:
 
     def close(self) -> None:
         self._intake.shutdown(wait=False, cancel_futures=True)
-

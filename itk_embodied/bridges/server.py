@@ -158,4 +158,3 @@ class ServiceLoop:
         for socket in (self._pub, self._router):
             socket.close(linger=linger_ms)
         self._context.term()  # waits at most for the sockets' linger time
-
