@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from itk_embodied.agents import settings
 from itk_embodied.agents.base import Critic, Generator, Planner
+from itk_embodied.agents.generators.diffusers_specs import SPECS
 from itk_embodied.agents.registry import RoleSpec, register_critic, register_generator, register_planner
-
-DIFFUSERS_KINDS = ("composite-flow", "flux2-klein", "qwen-image-edit-plus", "flux-kontext", "instruct-pix2pix")
 
 
 def register_builtin() -> None:
     """Called once, by the registry."""
     register_planner("qwen3vl", _qwen3vl_planner, settings.Qwen3VLPlannerSettings)
     register_critic("qwen3vl", _qwen3vl_critic, settings.Qwen3VLCriticSettings)
-    for kind in DIFFUSERS_KINDS:
+    for kind in SPECS:
         register_generator(kind, _diffusers_generator, settings.DiffusersSettings)
     register_planner("openai", _chat_planner, settings.ChatSettings)
     register_critic("openai", _chat_critic, settings.ChatCriticSettings)

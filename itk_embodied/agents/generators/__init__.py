@@ -1,0 +1,1 @@
+"""Generators: diffusers pipelines behind one adapter, and this project's own small pipeline."""
