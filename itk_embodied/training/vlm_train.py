@@ -1,0 +1,193 @@
+"""One trainer for the tiny Qwen3-VL models; what they learn is decided by the examples it is given."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
+
+from itk_embodied.agents.qwen3vl.tiny import TinySize, build_model, build_processor, build_tokenizer, notes
+from itk_embodied.training.journal import Journal, optimiser_tensors, restore_optimiser
+from itk_embodied.training.vlm_batch import IGNORED, Example, Packer
+from itk_embodied.training.vlm_loss import DenseHead, LanguageLoss
+from itk_embodied.training.vlm_text import corpus
+
+ExampleSource = Callable[[np.random.Generator], Example]
+
+
+@dataclass(frozen=True)
+class TinyTraining:
+    """Settings of one stage.
+
+    Attributes:
+        start: a checkpoint folder of an earlier stage to start from; None for random weights and a new tokenizer.
+        examples: pictures to see in all; the learning rate falls to nothing over its second half.
+        muon_lr, adam_lr: Muon for matrices (Jordan et al., 2024), AdamW for embeddings, norms and the dense head.
+        dense_weight: weight of the dense head's loss. verdict_weight: of the critic's boolean.
+    """
+
+    out: Path
+    examples: int
+    start: Path | None = None
+    pair_frames: bool = True
+    batch: int = 32
+    muon_lr: float = 1.6e-3
+    adam_lr: float = 1.0e-3
+    dense_weight: float = 1.0
+    verdict_weight: float = 1.0
+    true_weight: float = 1.0
+    seed: int = 0
+    threads: int = 1
+    save_every_s: float = 180.0
+    extra_notes: dict[str, float] = field(default_factory=dict)
+
+
+class TinyTrainer:
+    """Trains, saves, resumes. ``refresh`` is called at every save, for data that grows meanwhile."""
+
+    def __init__(self, config: TinyTraining, source: ExampleSource, refresh: Callable[[], object] = lambda: None) -> None:
+        self.config, self.source, self.refresh = config, source, refresh
+        torch.set_num_threads(config.threads)
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.journal = Journal(config.out)
+        checkpoint = config.out / "checkpoint"
+        self.tokenizer = load_or_build_tokenizer(checkpoint if checkpoint.exists() else config.start)
+        self.packer = Packer(self.tokenizer, TinySize())
+        if config.start is None:
+            self.model = build_model(self.tokenizer, seed=config.seed)
+        else:
+            self.model = Qwen3VLForConditionalGeneration.from_pretrained(config.start, dtype=torch.float32)
+        self.features: Tensor | None = None
+        self.model.model.visual.merger.register_forward_hook(self._keep_features)
+        self.dense = DenseHead(self.model.config.text_config.hidden_size, self.packer)
+        if config.start is not None and (config.start.parent / "dense.safetensors").exists():
+            from safetensors.torch import load_file
+
+            self.dense.load_state_dict(load_file(config.start.parent / "dense.safetensors"))
+        vocabulary = self.model.get_output_embeddings().weight.shape[0]
+        self.language_loss = LanguageLoss(self.tokenizer, vocabulary, config.true_weight)
+        self.optimisers = self._optimisers()
+        self.seen = 0
+        saved = self.journal.load_state()
+        if saved is not None:
+            tensors, counters = saved
+            self.seen = int(counters["seen"])
+            for name, module in (("model", self.model), ("dense", self.dense)):
+                own = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
+                module.load_state_dict(own, strict=False)  # tied weights are stored once
+            for number, optimiser in enumerate(self.optimisers):
+                restore_optimiser(optimiser, tensors, f"opt{number}")
+
+    def _keep_features(self, module: nn.Module, inputs: object, output: Tensor) -> None:
+        self.features = output
+
+    def _optimisers(self) -> list[torch.optim.Optimizer]:
+        matrices, others = [], list(self.dense.parameters())
+        for name, parameter in self.model.named_parameters():
+            plain = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+            (matrices if plain else others).append(parameter)
+        adam = torch.optim.AdamW(others, self.config.adam_lr, betas=(0.9, 0.98), weight_decay=0.01)
+        muon = torch.optim.Muon(
+            matrices, lr=self.config.muon_lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+        )
+        return [adam, muon]
+
+    def train(self, *, progress: bool = True, label: str = "training") -> Path:
+        """To the end, or on from where it stopped. Returns the checkpoint's folder."""
+        config = self.config
+        self.model.train()
+        bar = tqdm(total=config.examples, initial=self.seen, unit="pair", desc=label, disable=not progress, mininterval=5)
+        saved_s, sums = time.monotonic(), []
+        try:
+            while self.seen < config.examples:
+                sums.append(self._step())
+                bar.update(config.batch)
+                if len(sums) == 25:
+                    loss, verdict, dense = np.mean(sums, 0)
+                    self.journal.log(step=self.seen, loss=float(loss), verdict=float(verdict), dense=float(dense))
+                    bar.set_postfix(loss=f"{loss:.3f}", verdict=f"{verdict:.3f}", dense=f"{dense:.3f}")
+                    sums.clear()
+                if time.monotonic() - saved_s > config.save_every_s:
+                    self.save()
+                    self.refresh()
+                    saved_s = time.monotonic()
+        finally:
+            bar.close()
+            self.save()
+        self.journal.curve(["loss", "verdict", "dense"])
+        return config.out / "checkpoint"
+
+    def _step(self) -> tuple[float, float, float]:
+        config = self.config
+        rng = np.random.default_rng([config.seed, 11, self.seen])
+        examples = [self.source(rng) for _ in range(config.batch)]
+        packed = self.packer.pack(examples)
+        inputs = {name: value.to(self.device) for name, value in packed.inputs.items()}
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            hidden = self.model.model(**inputs).last_hidden_state
+            labels = packed.labels.to(self.device)[:, 1:]
+            learned = labels != IGNORED
+            logits = self.model.lm_head(hidden[:, :-1][learned])
+        loss, verdict = self.language_loss(logits, labels[learned], config.verdict_weight)
+        assert self.features is not None
+        dense = self.dense(self.features, examples) if config.dense_weight else torch.zeros(())
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+        (loss + config.dense_weight * dense).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self._schedule()
+        for optimiser in self.optimisers:
+            optimiser.step()
+        self.seen += config.batch
+        return float(loss.detach()), verdict, float(dense.detach())
+
+    def _schedule(self) -> None:
+        done = self.seen / self.config.examples
+        warm = min(1.0, (self.seen / self.config.batch + 1) / 60)
+        scale = warm * (1.0 if done < 0.5 else max(0.02, 1 - (done - 0.5) / 0.5))
+        for optimiser, lr in zip(self.optimisers, (self.config.adam_lr, self.config.muon_lr), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = lr * scale
+
+    def save(self) -> None:
+        """The state to go on from, and a checkpoint that `from_pretrained` loads."""
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items() if k != "lm_head.weight"}
+        tensors |= {f"dense.{k}": v for k, v in self.dense.state_dict().items()}
+        for number, optimiser in enumerate(self.optimisers):
+            tensors |= optimiser_tensors(optimiser, f"opt{number}")
+        self.journal.save_state(tensors, {"seen": self.seen})
+        from safetensors.torch import save_file
+
+        save_file(self.dense.state_dict(), self.config.out / "dense.safetensors")
+        save_checkpoint(
+            self.model, self.tokenizer, self.config.out / "checkpoint", self.config.pair_frames, self.config.extra_notes
+        )
+
+
+def save_checkpoint(
+    model: Qwen3VLForConditionalGeneration,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    pair_frames: bool,
+    found: dict[str, float],
+) -> None:
+    """Weights in bfloat16, tokenizer, processor and notes, as the adapter loads them."""
+    import copy
+
+    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
+    build_processor(tokenizer, pair_frames=pair_frames).save_pretrained(folder)
+    (folder / "itk.json").write_text(notes(**found))
+
+
+def load_or_build_tokenizer(folder: Path | None) -> PreTrainedTokenizerFast:
+    """The tokenizer of a checkpoint, or a new one trained on our own corpus."""
+    if folder is not None:
+        return PreTrainedTokenizerFast.from_pretrained(folder)
+    return build_tokenizer(corpus())
