@@ -327,3 +327,62 @@ def save_composite_flow(folder: Path) -> Path:
     words = WordEncoder(["put", "red", "cube"], width=32, layers=1)
     CompositeFlowEditPipeline(unet=unet, text_encoder=words, size=32, patch=patch).save_pretrained(folder)
     return folder
+
+
+def save_qwen3vl(folder: Path) -> Path:
+    """As the released Qwen3-VL checkpoints lie on disk: the processor's files are those of the stock processor."""
+    from transformers import Qwen3VLConfig, Qwen3VLForConditionalGeneration
+    from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
+
+    torch.manual_seed(0)
+    words = _qwen2_tokenizer(folder)
+    ids = words.convert_tokens_to_ids
+    text = {
+        "vocab_size": 512,  # more than the tokenizer has, as in the released ones
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "max_position_embeddings": 4096,
+        "rope_parameters": {
+            "rope_type": "default",
+            "mrope_section": [4, 2, 2],
+            "mrope_interleaved": True,
+            "rope_theta": 5e6,
+        },
+        "tie_word_embeddings": True,
+    }
+    vision = {
+        "depth": 2,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_heads": 2,
+        "patch_size": 16,
+        "spatial_merge_size": 2,
+        "temporal_patch_size": 2,
+        "out_hidden_size": 32,
+        "num_position_embeddings": 64,
+        "deepstack_visual_indexes": [0],
+    }
+    model = Qwen3VLForConditionalGeneration(
+        Qwen3VLConfig(
+            text_config=text,
+            vision_config=vision,
+            image_token_id=ids("<|image_pad|>"),
+            video_token_id=ids("<|video_pad|>"),
+            vision_start_token_id=ids("<|vision_start|>"),
+            vision_end_token_id=ids("<|vision_end|>"),
+            tie_word_embeddings=True,
+        )
+    )
+    # The released generation configs sample; the adapter must not.
+    model.generation_config.update(do_sample=True, temperature=0.7, top_p=0.8, top_k=20)
+    model.generation_config.eos_token_id = [ids("<|im_end|>"), ids("<|endoftext|>")]
+    model.save_pretrained(folder)
+    eyes = Qwen2VLImageProcessorPil(patch_size=16, temporal_patch_size=2, merge_size=2).to_dict()
+    eyes |= {"size": {"shortest_edge": 32 * 32, "longest_edge": 96 * 96}}
+    eyes |= {"image_processor_type": "Qwen2VLImageProcessorFast", "processor_class": "Qwen3VLProcessor"}
+    (folder / "preprocessor_config.json").write_text(json.dumps(eyes))
+    return folder
