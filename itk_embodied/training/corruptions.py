@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from itk_sim.symbols import BOWLS, CUBES, DRAWER, MATS
 
 from itk_embodied.training.shards import Record
 from itk_embodied.types import Image
+from itk_sim.symbols import BOWLS, CUBES, DRAWER, MATS
 
 SEGMENT_ID = {name: i + 1 for i, name in enumerate((*CUBES, *BOWLS, *MATS, DRAWER))}
 FREE_IDS = (0,)
@@ -102,7 +102,9 @@ def _paste(image: Image, source: Image, mask: np.ndarray, to: tuple[int, int]) -
     return pasted
 
 
-def _free_place(record: Record, rng: np.random.Generator, far_from: Pixel, at_least_px: float) -> tuple[int, int] | None:
+def _free_place(
+    record: Record, rng: np.random.Generator, far_from: Pixel, at_least_px: float
+) -> tuple[int, int] | None:
     """A place on the bare table where a cube would fit."""
     side = record.after.shape[0]
     for _ in range(60):

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from itk_sim.language import grounded, instruction
-from itk_sim.predicates import holds
-from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, GRID, TABLE, SceneState, Step
 
 from itk_embodied.training.corruptions import Corrupted, corrupt
 from itk_embodied.training.shards import Record
 from itk_embodied.training.vlm_batch import Example, Question
 from itk_embodied.training.vlm_text import NAMES, entry, listed, place, support_words
+from itk_sim.language import grounded, instruction
+from itk_sim.predicates import holds
+from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, GRID, TABLE, SceneState, Step
 
 Pixel = tuple[float, float]
 
@@ -139,7 +139,9 @@ def _surely_false(asked: Step, record: Record, after: SceneState) -> bool:
 def _roughly_holds(asked: Step, after: SceneState) -> bool:
     if asked.relation in DIRECTIONS:
         (ax, ay, _), (bx, by, _) = after.position_m[str(asked.obj)], after.position_m[str(asked.target)]
-        along = {"left_of": by - ay, "right_of": ay - by, "in_front_of": ax - bx, "behind": bx - ax}[str(asked.relation)]
+        along = {"left_of": by - ay, "right_of": ay - by, "in_front_of": ax - bx, "behind": bx - ax}[
+            str(asked.relation)
+        ]
         return along > -0.01
     return holds((str(asked.relation), str(asked.obj), str(asked.target)), after)
 
@@ -201,7 +203,9 @@ def critic_example(
 def listing_questions(record: Record, rng: np.random.Generator, no_change: bool = False) -> list[Question]:
     """Where is everything, before and after, in random order; the names are given, the rest is to be seen."""
     states = record.before_state, record.before_state if no_change else record.after_state
-    return [listing_question(slot, state, rng) for slot, state in zip(("list before", "list after"), states, strict=True)]
+    return [
+        listing_question(slot, state, rng) for slot, state in zip(("list before", "list after"), states, strict=True)
+    ]
 
 
 def listing_question(text: str, state: SceneState, rng: np.random.Generator) -> Question:
@@ -218,12 +222,16 @@ def look_example(record: Record, rng: np.random.Generator) -> Example:
     """Learning to see: everything's place before and after, and one question. Now and then one picture alone."""
     side = record.before.shape[0]
     if rng.random() < 0.3:
-        state, image = (record.before_state, record.before) if rng.random() < 0.5 else (record.after_state, record.after)
+        state, image = (
+            (record.before_state, record.before) if rng.random() < 0.5 else (record.after_state, record.after)
+        )
         (alone,) = shade(rng, image)
         places = {n: (state.pixel[n][0] * side, state.pixel[n][1] * side) if listed(state, n) else None for n in NAMES}
         return Example(alone, alone, (listing_question("list", state, rng),), (places, places))
     example = critic_example(record, rng, listing_share=0.0, wrong=1)
-    return replace(example, questions=example.questions[:1] + tuple(listing_questions(record, rng)[: 2 if _clear(example) else 1]))
+    return replace(
+        example, questions=example.questions[:1] + tuple(listing_questions(record, rng)[: 2 if _clear(example) else 1])
+    )
 
 
 def _clear(example: Example) -> bool:

@@ -21,11 +21,11 @@ from typing import Any
 
 import msgspec
 import numpy as np
-from itk_sim.symbols import SceneState, Step
 from tqdm import tqdm
 
 from itk_embodied.errors import InputError
 from itk_embodied.types import Image
+from itk_sim.symbols import SceneState, Step
 
 ARRAYS = ("before", "after", "before_seg", "after_seg")
 HELD_OUT_EVERY = 20

@@ -26,7 +26,9 @@ class LanguageLoss:
                 near = torch.exp(-0.5 * ((torch.arange(GRID) - i) / 0.6) ** 2)
                 self.soft[row] = 0
                 self.soft[row, ids] = near / near.sum()
-        [self.true_id], [self.false_id] = (tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("true", "false"))
+        [self.true_id], [self.false_id] = (
+            tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("true", "false")
+        )
         self.true_weight = true_weight
 
     def __call__(self, scores: Tensor, wanted: Tensor, verdict_weight: float = 1.0) -> tuple[Tensor, float]:
@@ -79,11 +81,11 @@ class DenseHead(nn.Module):
                 band = torch.from_numpy(example.damage[TOP:BOTTOM].astype("float32"))
                 share = band.reshape(self.rows, self.cell_px, self.columns, self.cell_px).mean((1, 3))
                 hurt[row] = (share > 0.02).float().reshape(-1)
-        presence = F.binary_cross_entropy_with_logits(out[..., 0], there, reduction="none", pos_weight=torch.tensor(8.0))
+        presence = F.binary_cross_entropy_with_logits(
+            out[..., 0], there, reduction="none", pos_weight=torch.tensor(8.0)
+        )
         where = F.smooth_l1_loss(out[..., 1:], offset, reduction="none", beta=0.1).sum(-1) * there
         damage = F.binary_cross_entropy_with_logits(
             self.damage(features.float()).reshape(count, cells), hurt, pos_weight=torch.tensor(4.0)
         )
         return 4 * (presence * known).mean() + where.sum() / there.sum().clamp(min=1) + damage
-
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+
 from itk_sim.language import instruction
 from itk_sim.symbols import BOWLS, CUBES, DRAWER, MATS, TABLE, SceneState, Step
 

@@ -52,7 +52,9 @@ class TinyTraining:
 class TinyTrainer:
     """Trains, saves, resumes. ``refresh`` is called at every save, for data that grows meanwhile."""
 
-    def __init__(self, config: TinyTraining, source: ExampleSource, refresh: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self, config: TinyTraining, source: ExampleSource, refresh: Callable[[], object] = lambda: None
+    ) -> None:
         self.config, self.source, self.refresh = config, source, refresh
         torch.set_num_threads(config.threads)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -103,7 +105,9 @@ class TinyTrainer:
         """To the end, or on from where it stopped. Returns the checkpoint's folder."""
         config = self.config
         self.model.train()
-        bar = tqdm(total=config.examples, initial=self.seen, unit="pair", desc=label, disable=not progress, mininterval=5)
+        bar = tqdm(
+            total=config.examples, initial=self.seen, unit="pair", desc=label, disable=not progress, mininterval=5
+        )
         saved_s, sums = time.monotonic(), []
         try:
             while self.seen < config.examples:
@@ -179,9 +183,10 @@ def save_checkpoint(
     found: dict[str, float],
 ) -> None:
     """Weights in bfloat16, tokenizer, processor and notes, as the adapter loads them."""
-    import copy
-
-    copy.deepcopy(model).to(torch.bfloat16).save_pretrained(folder)
+    half = Qwen3VLForConditionalGeneration(model.config)
+    half.load_state_dict(model.state_dict())
+    half.generation_config = model.generation_config
+    half.to(torch.bfloat16).save_pretrained(folder)
     build_processor(tokenizer, pair_frames=pair_frames).save_pretrained(folder)
     (folder / "itk.json").write_text(notes(**found))
 

@@ -1,0 +1,140 @@
+"""The embedded generator as it is trained, and its settings."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+
+from itk_embodied.agents.generators.composite_flow import RASTER, CompositeFlowEditPipeline, predict
+from itk_embodied.agents.generators.words import WordEncoder
+from itk_embodied.errors import ConfigError
+from itk_embodied.training.generator_text import WORD_BUCKETS, vocabulary
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """Settings of a run.
+
+    Attributes:
+        data, out: folders of the pairs and of the run.
+        samples: training pairs to see, repeats counted.
+        minutes: stop after this much wall time, counted over all resumed parts; None for no limit. The learning rate
+            decays and the stages change by whichever of the two is further on.
+        stages: (size in px, share of the run).
+        band: first row and row after the last of the frame that the model sees, in 32nds of its height. The front
+            camera sees everything that can be moved in rows 10 to 26; half the raster costs half the time.
+        sigma: noise of the flow's start. changed_weight: how much more a changed pixel's error counts.
+        soften: share of samples of the last half whose cubes are blurred a little, as generated ones are.
+        init: pipeline folder to start from where there is no run to go on with.
+    """
+
+    data: Path = Path("data/pairs")
+    out: Path = Path("runs/generator")
+    samples: int = 300_000
+    minutes: float | None = None
+    stages: tuple[tuple[int, float], ...] = ((64, 0.2), (96, 0.25), (128, 0.55))
+    band: tuple[int, int] = (10, 26)
+    batch: int = 16
+    lr: float = 8e-4
+    sigma: float = 0.5
+    channels: tuple[int, ...] = (48, 96, 160)
+    words_width: int = 96
+    changed_weight: float = 20.0
+    mask_weight: float = 0.05
+    soften: float = 0.3
+    seed: int = 0
+    threads: int = 1
+    save_every_s: float = 180.0
+    compiled: bool = False
+    init: Path | None = None
+
+    def __post_init__(self) -> None:
+        if abs(sum(share for _, share in self.stages) - 1) > 1e-6:
+            raise ConfigError(f"stages {self.stages} must have shares that add up to 1.")
+        if any(size % RASTER for size, _ in self.stages):
+            raise ConfigError(f"stages {self.stages} must have sizes that are multiples of {RASTER} px.")
+
+
+class Editor(nn.Module):
+    """U-Net and text encoder together, as they are trained; the U-Net's own raster is always RASTER patches wide."""
+
+    def __init__(self, size: int, config: GeneratorTraining) -> None:
+        super().__init__()
+        self.size, self.patch, self.config = size, size // RASTER, config
+        self.text_encoder = WordEncoder(vocabulary(), config.words_width, buckets=WORD_BUCKETS)
+        self.unet = build_unet(self.patch, config.channels, config.words_width)
+
+    def forward(self, noisy: Tensor, frame: Tensor, time: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Bands of noisy and given frames to the edited band's estimate and the change mask."""
+        top = self.config.band[0] / RASTER
+        content, mask = predict(self.unet, self.patch, top, noisy, frame, time, self.text_encoder(tokens))
+        return frame + mask * (content - frame), mask
+
+    def take_over(self, tensors: dict[str, Tensor]) -> int:
+        """Load what has the same shape (all but the first and last layer, from another size); how many that were."""
+        own = self.state_dict()
+        kept = {k: v.to(own[k].dtype) for k, v in tensors.items() if k in own and v.shape == own[k].shape}
+        self.load_state_dict(kept, strict=False)
+        return len(kept)
+
+    def pipeline(self) -> CompositeFlowEditPipeline:
+        return CompositeFlowEditPipeline(
+            unet=self.unet,
+            text_encoder=self.text_encoder,
+            size=self.size,
+            patch=self.patch,
+            sigma=self.config.sigma,
+            band=self.config.band,
+        )
+
+
+def build_unet(patch: int, channels: Sequence[int], words_width: int) -> UNet2DConditionModel:
+    """The U-Net: attention at its coarsest level only, text by cross-attention and by scale and shift."""
+    attends = [False] * (len(channels) - 1) + [True]
+    unet = UNet2DConditionModel(
+        sample_size=RASTER,
+        in_channels=6 * patch * patch + 2,
+        out_channels=4 * patch * patch,
+        block_out_channels=tuple(channels),
+        layers_per_block=1,
+        down_block_types=tuple("CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends),
+        up_block_types=tuple("CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)),
+        mid_block_type="UNetMidBlock2DCrossAttn",
+        cross_attention_dim=words_width,
+        attention_head_dim=tuple(max(1, c // 32) for c in channels),
+        norm_num_groups=8,
+        addition_embed_type="text",
+        addition_embed_type_num_heads=4,
+        resnet_time_scale_shift="scale_shift",
+    )
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    # Twice as fast as fused attention at this size on a CPU.
+    unet.set_attn_processor(AttnProcessor())
+    return unet.to(memory_format=torch.channels_last)
+
+
+def initial_tensors(folder: Path, editor: Editor) -> dict[str, Tensor]:
+    """Weights of a saved pipeline as `Editor.take_over` wants them; words are matched by their spelling."""
+    other = CompositeFlowEditPipeline.from_pretrained(folder)
+    tensors = {f"unet.{k}": v for k, v in other.unet.state_dict().items()}
+    tensors |= {f"text_encoder.{k}": v for k, v in other.text_encoder.state_dict().items()}
+    rows = editor.text_encoder.embed.weight.detach().clone()
+    for word, row in editor.text_encoder.lookup.items():
+        if word in other.text_encoder.lookup:
+            rows[row] = other.text_encoder.embed.weight[other.text_encoder.lookup[word]].to(rows.dtype)
+    tensors["text_encoder.embed.weight"] = rows
+    return tensors
+
+
+def export(editor: Editor, folder: Path) -> None:
+    """The weights as a pipeline that `from_pretrained` loads, in half precision."""
+    half = copy.deepcopy(editor).to(torch.float16)
+    half.pipeline().save_pretrained(folder)

@@ -1,0 +1,47 @@
+"""What the planner learns from: a picture, a task in free wording, and the plan of the simulator's oracle.
+
+The thought before the plan lists everything the picture shows, so the plan can follow from words the model wrote itself.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from itk_embodied.agents.contracts import format_plan
+from itk_embodied.training.critic_data import listing_question, shade
+from itk_embodied.training.shards import Record
+from itk_embodied.training.vlm_batch import Example, Question
+from itk_embodied.training.vlm_text import NAMES, listed, listing
+from itk_embodied.types import PlanStep
+from itk_sim.language import instruction
+from itk_sim.symbols import SceneState
+from itk_sim.tasks import TaskSpec, sample_task
+
+
+def plan_steps(task: TaskSpec) -> tuple[PlanStep, ...]:
+    """The oracle's steps as a planner writes them; a refusal is one step in words only."""
+    if not task.steps:
+        return (PlanStep(1, "refuse", None, None, task.refusal),)
+    said = [instruction(step) for step in task.steps]
+    return tuple(PlanStep(i + 1, text.split()[0], text, text) for i, text in enumerate(said))
+
+
+def plan_question(state: SceneState, task: TaskSpec) -> Question:
+    """The task as the planner hears it and the answer it shall give."""
+    answer = format_plan(plan_steps(task), thought=listing(state))
+    return Question(task.text, ((answer, True),), task.family)
+
+
+def planner_example(
+    record: Record, rng: np.random.Generator, *, tasks: int = 3, listing_share: float = 0.15
+) -> Example:
+    """One picture with several tasks."""
+    before = rng.random() < 0.5
+    state = record.before_state if before else record.after_state
+    (image,) = shade(rng, record.before if before else record.after)
+    questions = [plan_question(state, sample_task(state, rng)) for _ in range(tasks)]
+    if rng.random() < listing_share:
+        questions.append(listing_question("list", state, rng))
+    side = image.shape[0]
+    places = {n: (state.pixel[n][0] * side, state.pixel[n][1] * side) if listed(state, n) else None for n in NAMES}
+    return Example(image, image, tuple(questions), (places, places))

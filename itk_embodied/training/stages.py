@@ -1,0 +1,60 @@
+"""The stages that make the embedded planner and critic: look first, then each learns its own task from there.
+
+Looking comes first because nothing else is learnt before a model can say where things are; planner and critic part ways
+after it because tuning one for its task spoils the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from itk_embodied.errors import ConfigError
+from itk_embodied.training.shards import ShardSet
+from itk_embodied.training.vlm_batch import Example
+from itk_embodied.training.vlm_train import TinyTrainer, TinyTraining
+
+Stage: TypeAlias = Literal["look", "planner", "critic"]
+
+PRESETS: dict[str, TinyTraining] = {
+    "look": TinyTraining(out=Path("runs/look"), examples=40_000),
+    "planner": TinyTraining(
+        out=Path("runs/planner"),
+        examples=30_000,
+        start=Path("runs/look/checkpoint"),
+        pair_frames=False,
+        dense_weight=0.3,
+    ),
+    "critic": TinyTraining(out=Path("runs/critic"), examples=60_000, start=Path("runs/look/checkpoint")),
+}
+
+
+def train_stage(stage: Stage, *, data: Path = Path("data/pairs"), progress: bool = True, **changes: object) -> Path:
+    """Run a stage with its preset, changed where asked; goes on where it stopped. Returns the checkpoint's folder."""
+    shards = ShardSet(data)
+    if not len(shards):
+        raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data --out {data}")
+    config = replace(PRESETS[stage], **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    if config.start is not None and not config.start.exists():
+        raise ConfigError(f"{config.start} is not there; train the stage before it: itk-embodied train look")
+
+    def source(rng: np.random.Generator) -> Example:
+        return example_of(stage, shards, rng)
+
+    return TinyTrainer(config, source, shards.refresh).train(progress=progress, label=stage)
+
+
+def example_of(stage: Stage, shards: ShardSet, rng: np.random.Generator) -> Example:
+    """One random example of a stage."""
+    from itk_embodied.training.critic_data import critic_example, look_example
+    from itk_embodied.training.planner_data import planner_example
+
+    record = shards[int(rng.integers(len(shards)))]
+    if stage == "look":
+        return look_example(record, rng)
+    if stage == "planner":
+        return planner_example(record, rng)
+    return critic_example(record, rng)
