@@ -11,7 +11,6 @@ from typing import get_args
 
 from itk_sim.errors import SimError
 from itk_sim.symbols import (
-    DIRECTIONS,
     DRAWER,
     TABLE,
     Predicate,
