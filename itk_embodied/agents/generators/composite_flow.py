@@ -2,13 +2,15 @@
 
 A U-Net sees the frame and a noisy version of the edited frame, and answers with content and a change mask; the edited
 frame is ``frame + mask * (content - frame)``. The flow starts from the frame plus noise, not from pure noise (flow
-matching, arXiv 2210.02747, with the source distribution around the image to edit). Mask and content are made at
-the model's size and composited over the frame at the frame's own, so what must not change is bit for bit the same.
+matching, arXiv 2210.02747, with the source distribution around the image to edit). Only a band of the frame, where
+the table is, goes through the model. Mask and content are made at the model's size and composited over the frame at
+the frame's own, so what must not change is bit for bit the same, and a chain of edits does not drift.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,9 +22,14 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from itk_embodied.agents.generators.words import WordEncoder
+from itk_embodied.errors import InputError
 
 MASK_BIAS = 3.0
 """The mask starts near sigmoid(-3): an untrained model changes next to nothing."""
+LEAST_MASK = 0.04
+"""Below this the mask counts as nothing, so that most of a frame stays exactly as it was."""
+RASTER = 32
+"""Bands are given in 32nds of the frame's height: the rows of the <y..> raster."""
 
 
 class CompositeFlowOutput(BaseOutput):
@@ -32,17 +39,20 @@ class CompositeFlowOutput(BaseOutput):
 
 
 def predict(
-    unet: UNet2DConditionModel, patch: int, noisy: Tensor, frame: Tensor, time: Tensor, words: Tensor
+    unet: UNet2DConditionModel, patch: int, top: float, noisy: Tensor, frame: Tensor, time: Tensor, words: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One call of the U-Net. Images (B, 3, S, S) in -1..1; time (B,) in 0..1.
+    """One call of the U-Net on bands (B, 3, H, W) in -1..1; time (B,) in 0..1; ``top``: where in the whole frame, 0..1,
+    the band begins.
 
-    Returns content (B, 3, S, S), not clamped, and the change mask (B, 1, S, S) in 0..1.
+    Returns content (B, 3, H, W), not clamped, and the change mask (B, 1, H, W) in 0..1.
     """
-    side = frame.shape[-1] // patch
-    line = torch.linspace(-1, 1, side, device=frame.device)
-    grid = torch.stack([line.expand(side, side), line[:, None].expand(side, side)]).expand(len(frame), -1, -1, -1)
-    inside = torch.cat([F.pixel_unshuffle(torch.cat([noisy, frame], 1), patch), grid], 1)
-    inside = inside.contiguous(memory_format=torch.channels_last)
+    rows, columns = frame.shape[-2] // patch, frame.shape[-1] // patch
+    # Where each patch is, so that "at <x..> <y..>" can be learned.
+    across = (torch.arange(columns, device=frame.device) + 0.5) / columns
+    down = top + (torch.arange(rows, device=frame.device) + 0.5) / columns
+    grid = 2 * torch.stack([across.expand(rows, columns), down[:, None].expand(rows, columns)]) - 1
+    inside = torch.cat([F.pixel_unshuffle(torch.cat([noisy, frame], 1), patch), grid.expand(len(frame), -1, -1, -1)], 1)
+    inside = inside.to(unet.dtype).contiguous(memory_format=torch.channels_last)
     raw = F.pixel_shuffle(unet(inside, time * 1000, words).sample.float(), patch)
     return raw[:, :3], torch.sigmoid(raw[:, 3:] - MASK_BIAS)
 
@@ -50,19 +60,33 @@ def predict(
 class CompositeFlowEditPipeline(DiffusionPipeline):
     """Edits one picture by one sentence.
 
+    Args:
+        unet, text_encoder: the model.
+        size: side of the square picture that the frame is scaled to, px.
+        patch: pixels of a patch's side; the U-Net sees size / patch patches a row.
+        sigma: how noisy the flow's start is, in units of half the colour range.
+        band: first row and row after the last that the model sees, in 32nds of the frame's height.
+
     Args of the call:
         image, prompt: one PIL picture and one sentence, or equally long lists of them.
         num_inference_steps: 8 is enough; each predicts the edited frame and noises it again, less each time.
-        generator: fixes the noise; another seed gives another picture.
+        generator: fixes the noise; another seed gives another picture. A list of them: one for each picture.
         callback_on_step_end: ``(pipeline, step, timestep, kwargs) -> kwargs``, as in diffusers.
+        output_type: ``pil``, or ``np`` for one uint8 array.
     """
 
     def __init__(
-        self, unet: UNet2DConditionModel, text_encoder: WordEncoder, size: int = 128, patch: int = 4, sigma: float = 0.5
+        self,
+        unet: UNet2DConditionModel,
+        text_encoder: WordEncoder,
+        size: int = 128,
+        patch: int = 4,
+        sigma: float = 0.5,
+        band: tuple[int, int] = (0, RASTER),
     ) -> None:
         super().__init__()
         self.register_modules(unet=unet, text_encoder=text_encoder)
-        self.register_to_config(size=size, patch=patch, sigma=sigma)
+        self.register_to_config(size=size, patch=patch, sigma=sigma, band=tuple(band))
 
     @torch.no_grad()
     def __call__(
@@ -70,46 +94,66 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         image: PIL.Image.Image | list[PIL.Image.Image],
         prompt: str | list[str],
         num_inference_steps: int = 8,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
         callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]] | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
     ) -> CompositeFlowOutput | tuple[Any]:
         pictures = [p.convert("RGB") for p in (image if isinstance(image, list) else [image])]
         texts = prompt if isinstance(prompt, list) else [prompt]
+        self._check(pictures, texts, num_inference_steps, output_type)
+        top, bottom = self.config.band
         frame = torch.stack([self._small(picture) for picture in pictures])
-        words = self.text_encoder(self.text_encoder.tokens(texts))
-        noisy = self._start(frame, generator)
+        words = self.text_encoder(self.text_encoder.tokens(texts)).to(self.unet.dtype)
+        noisy = self._noised(frame, generator)
         instants = [(i / num_inference_steps) ** 2 for i in range(num_inference_steps + 1)]
-        for i, (now, then) in enumerate(zip(instants[:-1], instants[1:], strict=True)):
+        for i, (now, then) in enumerate(pairwise(instants)):
             time = torch.full((len(frame),), now, device=frame.device)
-            content, mask = predict(self.unet, self.config.patch, noisy, frame, time, words)
+            content, mask = predict(self.unet, self.config.patch, top / RASTER, noisy, frame, time, words)
             edited = frame + mask * (content - frame)
-            noisy = (1 - then) * self._start(frame, generator) + then * edited
+            if i + 1 < num_inference_steps:
+                noisy = (1 - then) * self._noised(frame, generator) + then * edited
             if callback_on_step_end is not None:
                 callback_on_step_end(self, i, now, {})
-        done = [_composite(p, c, m) for p, c, m in zip(pictures, content, mask, strict=True)]
+        done = [_composite(p, c, m, (top, bottom)) for p, c, m in zip(pictures, content, mask, strict=True)]
         images: Any = done if output_type == "pil" else np.stack([np.asarray(p) for p in done])
         return CompositeFlowOutput(images=images) if return_dict else (images,)
 
+    @staticmethod
+    def _check(pictures: list[PIL.Image.Image], texts: list[str], steps: int, output_type: str) -> None:
+        if len(pictures) != len(texts):
+            raise InputError(f"{len(pictures)} pictures and {len(texts)} prompts were given; give as many of each.")
+        if steps < 1:
+            raise InputError(f"num_inference_steps is {steps}; it must be 1 or more.")
+        if output_type not in ("pil", "np"):
+            raise InputError(f"output_type {output_type!r} is unknown; allowed: pil, np.")
+
     def _small(self, picture: PIL.Image.Image) -> Tensor:
+        """The band of the picture at the model's size, (3, H, W) float32 in -1..1."""
         size = self.config.size
-        array = np.array(picture.resize((size, size), PIL.Image.Resampling.BOX))
-        return (torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1).to(self.device, self.unet.dtype)
+        top, bottom = (row * size // RASTER for row in self.config.band)
+        array = np.array(picture.resize((size, size), PIL.Image.Resampling.BOX))[top:bottom]
+        return (torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1).to(self.device)
 
-    def _start(self, frame: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _noised(self, frame: Tensor, generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
         # Drawn on the CPU, so that a seed means the same picture on every device.
-        noise = torch.randn(frame.shape, generator=generator)
-        return frame + self.config.sigma * noise.to(frame.device, frame.dtype)
+        if isinstance(generator, list):
+            noise = torch.stack([torch.randn(f.shape, generator=g) for f, g in zip(frame, generator, strict=True)])
+        else:
+            noise = torch.randn(frame.shape, generator=generator)
+        return frame + self.config.sigma * noise.to(frame.device)
 
 
-def _composite(picture: PIL.Image.Image, content: Tensor, mask: Tensor) -> PIL.Image.Image:
+def _composite(picture: PIL.Image.Image, content: Tensor, mask: Tensor, band: tuple[int, int]) -> PIL.Image.Image:
     """Content and mask, scaled up, over the picture at its own size; below a small mask value nothing changes."""
-    full = torch.from_numpy(np.array(picture)).permute(2, 0, 1).float()
+    pixels = np.array(picture)
+    top, bottom = (round(row * len(pixels) / RASTER) for row in band)
+    full = torch.from_numpy(pixels[top:bottom]).permute(2, 0, 1).float()
     both = torch.cat([content, mask]).float().cpu()[None]
     if both.shape[-2:] != full.shape[-2:]:
         both = F.interpolate(both, size=full.shape[-2:], mode="bicubic", align_corners=False)
     painted, weight = (both[0, :3].clamp(-1, 1) + 1) * 127.5, both[0, 3:].clamp(0, 1)
-    weight = torch.where(weight < 0.04, torch.zeros_like(weight), weight)
+    weight = torch.where(weight < LEAST_MASK, torch.zeros_like(weight), weight)
     mixed = (full + weight * (painted - full) + 0.5).clamp(0, 255)
-    return PIL.Image.fromarray(mixed.to(torch.uint8).permute(1, 2, 0).numpy())
+    pixels[top:bottom] = mixed.to(torch.uint8).permute(1, 2, 0).numpy()
+    return PIL.Image.fromarray(pixels)

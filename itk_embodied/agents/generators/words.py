@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import zlib
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
@@ -24,16 +25,19 @@ class WordEncoder(ModelMixin, ConfigMixin):
     """Word embeddings and a small transformer.
 
     Args:
-        vocabulary: the known words; others share one embedding.
+        vocabulary: the known words.
         width: size of a word's vector.
         max_words: longer texts are cut.
+        buckets: unknown words share this many vectors, by a hash of their letters; with 0, one.
     """
 
     @register_to_config
-    def __init__(self, vocabulary: list[str], width: int = 96, layers: int = 2, max_words: int = 40) -> None:
+    def __init__(
+        self, vocabulary: list[str], width: int = 96, layers: int = 2, max_words: int = 40, buckets: int = 0
+    ) -> None:
         super().__init__()
         self.lookup = {word: i + 2 for i, word in enumerate(vocabulary)}
-        self.embed = nn.Embedding(len(vocabulary) + 2, width)
+        self.embed = nn.Embedding(len(vocabulary) + 2 + buckets, width)
         self.position = nn.Parameter(torch.randn(max_words, width) * 0.02)
         layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, batch_first=True, norm_first=True)
         self.transformer = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
@@ -56,9 +60,15 @@ class WordEncoder(ModelMixin, ConfigMixin):
         """Word numbers, int64 (B, max_words); 0 pads."""
         rows = []
         for text in texts:
-            row = [self.lookup.get(word, UNKNOWN) for word in split_words(text)][: self.config.max_words]
+            row = [self._number(word) for word in split_words(text)][: self.config.max_words]
             rows.append(row + [PAD] * (self.config.max_words - len(row)))
         return torch.tensor(rows, device=self.position.device)
+
+    def _number(self, word: str) -> int:
+        known = self.lookup.get(word)
+        if known is not None or self.config.buckets == 0:
+            return UNKNOWN if known is None else known
+        return len(self.lookup) + 2 + zlib.crc32(word.encode()) % self.config.buckets
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, max_words) word numbers to (B, max_words, width) vectors."""
