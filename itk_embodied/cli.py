@@ -37,6 +37,8 @@ AttemptsOption = Annotated[
     int | None, typer.Option("--max-attempts", help="Attempts a step may use; default: the stack's.", min=1, max=20)
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.", dir_okay=False)]
+DataOption = Annotated[Path, typer.Option("--data", help="Folder of the shards.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -201,3 +203,56 @@ def bench_pipeline(
     from itk_embodied.evaluation.command import run_bench_pipeline
 
     _write_json(json_file, run_bench_pipeline(stack=stack, tasks=tasks, seed=seed))
+
+
+@train_app.command("data")
+def train_data(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")] = Path("data/pairs"),
+    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Before-and-after pairs in all.")] = 40_000,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = os.cpu_count() or 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Before-and-after pairs of every kind of step, from the simulator. Goes on where it stopped."""
+    from itk_embodied.training.shards import make_shards
+
+    make_shards(out, pairs, workers=workers, seed=seed)
+
+
+@train_app.command("generator")
+def train_generator(
+    data: DataOption = Path("data/pairs"),
+    out: Annotated[Path, typer.Option("--out", help="The run's folder.")] = Path("runs/generator"),
+    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Training pairs to see.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop after this much wall time.")] = None,
+    threads: ThreadsOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """The generator: a composite-head flow that edits a camera frame. Goes on where it stopped."""
+    from itk_embodied.training.generator import GeneratorTraining, train_generator
+
+    chosen = {"samples": samples, "minutes": minutes}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    config = GeneratorTraining(data=data, out=out, threads=threads, seed=seed, **given)  # type: ignore[arg-type]
+    print(train_generator(config))
+
+
+def _stage(stage: str) -> Any:
+    def command(
+        data: DataOption = Path("data/pairs"),
+        out: Annotated[Path | None, typer.Option("--out", help="The run's folder; default: runs/STAGE.")] = None,
+        start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to start from.")] = None,
+        examples: Annotated[int | None, typer.Option("--examples", min=1, help="Pictures to see.")] = None,
+        threads: ThreadsOption = 1,
+        seed: SeedOption = 0,
+    ) -> None:
+        from itk_embodied.training.stages import train_stage
+
+        changes = {"out": out, "start": start, "examples": examples, "threads": threads, "seed": seed}
+        print(train_stage(stage, data=data, **changes))  # type: ignore[arg-type]
+
+    return command
+
+
+train_app.command("look", help="Planner and critic, first stage: say where everything is.")(_stage("look"))
+train_app.command("planner", help="The planner, from the look stage's checkpoint.")(_stage("planner"))
+train_app.command("critic", help="The critic, from the look stage's checkpoint.")(_stage("critic"))

@@ -206,9 +206,21 @@ def verdict_schema() -> dict[str, Any]:
 
 
 def portable_plan_schema() -> dict[str, Any]:
-    """The planner's schema in the plain subset of JSON schema that OpenAI-compatible endpoints take."""
+    """The planner's schema in the plain subset of JSON schema that endpoints take: the shape, no bounds."""
     plain = msgspec.json.schema_components([StepAnswer])[1]["StepAnswer"]
-    return _object({"execution_plan": {"type": "array", "items": _object(plain["properties"])}})
+    return _without_bounds(_object({"execution_plan": {"type": "array", "items": _object(plain["properties"])}}))
+
+
+def portable_verdict_schema() -> dict[str, Any]:
+    """The critic's schema, likewise."""
+    return _without_bounds(verdict_schema())
+
+
+def _without_bounds(schema: Any) -> Any:
+    if isinstance(schema, dict):
+        bounds = {"minLength", "maxLength", "minimum", "maximum"}
+        return {key: _without_bounds(value) for key, value in schema.items() if key not in bounds}
+    return [_without_bounds(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _object(properties: dict[str, Any]) -> dict[str, Any]:

@@ -116,6 +116,7 @@ class ChatSettings(EndpointSettings, frozen=True, forbid_unknown_fields=True, kw
     """A planner or critic behind ``/chat/completions``.
 
     Attributes:
+        max_tokens: 0 sends none.
         response_format: ``json_schema`` lets the server constrain the answer (no thought then); ``text`` does not.
         logprobs: ask for token probabilities; without them a critic's score is 1 or 0.
         extra_body: further fields of the request.
@@ -123,7 +124,7 @@ class ChatSettings(EndpointSettings, frozen=True, forbid_unknown_fields=True, kw
 
     prompt: str = ""
     temperature: Annotated[float, Meta(ge=0, le=2)] = 0.0
-    max_tokens: Positive = 2048
+    max_tokens: Annotated[int, Meta(ge=0)] = 2048
     response_format: Literal["json_schema", "text"] = "text"
     logprobs: bool = True
     image_px: Annotated[int, Meta(ge=32)] | None = None
@@ -141,11 +142,13 @@ class ImageEditSettings(EndpointSettings, frozen=True, forbid_unknown_fields=Tru
 
     Attributes:
         size: the ``size`` field of the request, such as ``1024x1024``; empty sends none.
+        response_format: the field of that name; empty sends none. The picture must come as base64.
         send_seed: send the seed (vLLM and others take one; OpenAI's own endpoint refuses unknown fields).
         extra_fields: further form fields.
     """
 
     size: Annotated[str, Meta(pattern="^([0-9]+x[0-9]+|auto|)$")] = ""
+    response_format: Literal["b64_json", ""] = "b64_json"
     send_seed: bool = True
     extra_fields: Mapping[str, str] = {}
 

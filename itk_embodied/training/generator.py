@@ -10,10 +10,12 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import signal
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import torch
@@ -63,7 +65,6 @@ class _Run:
         self.optimiser = torch.optim.AdamW(
             self.model.parameters(), self.config.lr, betas=(0.9, 0.98), weight_decay=0.01, foreach=True
         )
-        self.call = torch.compile(self.model, dynamic=False) if self.config.compiled else self.model
         self.stage_steps = 0
 
     def _resume(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
@@ -140,7 +141,7 @@ class _Run:
         noisy = start + instant[:, None, None, None] * (edited - start)
         tokens = self.model.text_encoder.tokens(batch.texts)
         with torch.autocast(self.device, dtype=torch.bfloat16):
-            made, mask = self.call(noisy, frame, instant, tokens)
+            made, mask = self.model(noisy, frame, instant, tokens)
         loss = 4 * (weight * (made.float() - edited) ** 2).mean()
         mask = mask.float().clamp(1e-5, 1 - 1e-5)
         loss = loss + config.mask_weight * F.binary_cross_entropy(mask, changed, weight=1 + 10 * changed)
@@ -156,6 +157,10 @@ class _Run:
         return float(loss.detach())
 
 
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     defaults = GeneratorTraining()
     parser = argparse.ArgumentParser(description="Train the embedded generator; goes on where it stopped.")
@@ -169,6 +174,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     config = GeneratorTraining(**vars(args))
     Journal(config.out).log(config={k: str(v) for k, v in asdict(config).items()})
+    # A terminated run saves its state on the way out.
+    signal.signal(signal.SIGTERM, _stop)
     print(train_generator(config))
 
 

@@ -124,7 +124,7 @@ def _find(match: np.ndarray, scale: float) -> _Blob | None:
     """The densest cube-sized blob of matching pixels."""
     if not match.any():
         return None
-    side = int(round(11 * scale)) | 1
+    side = round(11 * scale) | 1
     density = cv2.boxFilter(match.astype(np.float32), -1, (side, side), normalize=False, borderType=cv2.BORDER_CONSTANT)
     row, column = np.unravel_index(int(density.argmax()), density.shape)
     rows, columns = np.nonzero(match)

@@ -52,7 +52,6 @@ class GeneratorTraining:
     seed: int = 0
     threads: int = 1
     save_every_s: float = 180.0
-    compiled: bool = False
     init: Path | None = None
 
     def __post_init__(self) -> None:

@@ -22,7 +22,15 @@ SIDE_PX = 128
 CROP_ROWS = (36 / 128, 100 / 128)
 GRID = 32
 PLACES = tuple(f"<{axis}{i:02d}>" for axis in "xy" for i in range(GRID))
-CONTROL = ("<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+CONTROL = (
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+    "<|image_pad|>",
+    "<|video_pad|>",
+)
 TAGS = ("<think>", "</think>", "<answer>", "</answer>")
 # The fixed parts of an answer are one token each, so that what is decided stands close together.
 SKELETON = (
@@ -99,7 +107,9 @@ def build_processor(tokenizer: PreTrainedTokenizerFast, *, pair_frames: bool) ->
     )
 
 
-def build_model(tokenizer: PreTrainedTokenizerFast, size: TinySize | None = None, seed: int = 0) -> Qwen3VLForConditionalGeneration:
+def build_model(
+    tokenizer: PreTrainedTokenizerFast, size: TinySize | None = None, seed: int = 0
+) -> Qwen3VLForConditionalGeneration:
     """A new model with random weights, scaled by fan-in, and waves as the vision tower's position embedding."""
     size = size or TinySize()
     token = tokenizer.convert_tokens_to_ids

@@ -1,0 +1,111 @@
+"""How good is a critic on held-out scenes: balanced accuracy, false accepts and rejects, per kind of fault.
+
+``python -m itk_embodied.training.critic_eval --checkpoint DIR`` prints the table and can write JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from itk_sim.language import instruction
+from transformers import Qwen3VLForConditionalGeneration
+
+from itk_embodied.evaluation.stats import Rate
+from itk_embodied.training.corruptions import CORRUPTIONS
+from itk_embodied.training.critic_data import wrong_step
+from itk_embodied.training.judge_batch import BatchJudge
+from itk_embodied.training.shards import ShardSet
+from itk_embodied.training.vlm_train import load_or_build_tokenizer
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One question to a critic and the right answer."""
+
+    before: np.ndarray
+    after: np.ndarray
+    text: str
+    kind: str
+    good: bool
+
+
+def battery(shards: ShardSet, count: int, seed: int = 0) -> list[Case]:
+    """``count`` right pairs, as many wrong instructions, and every corruption on its share of held-out pairs."""
+    rng = np.random.default_rng([seed, 23])
+    cases = []
+    kinds = list(CORRUPTIONS)
+    for number in range(count):
+        record = shards[int(rng.integers(len(shards)))]
+        said = instruction(record.step)
+        cases.append(Case(record.before, record.after, f"{said} | {said}", f"right: {record.kind}", True))
+        step = wrong_step(record, rng)
+        if step is not None:
+            wrong = instruction(step)
+            cases.append(Case(record.before, record.after, f"{wrong} | {wrong}", "wrong instruction", False))
+        kind = kinds[number % len(kinds)]
+        spoilt = CORRUPTIONS[kind](record, rng)
+        if spoilt is not None:
+            cases.append(Case(record.before, spoilt.image, f"{said} | {said}", kind, False))
+    return cases
+
+
+def score(cases: Sequence[Case], probabilities: Sequence[float], threshold: float) -> dict[str, Any]:
+    """Balanced accuracy, false-accept and false-reject rates with intervals, and accuracy per kind."""
+    good = np.array([case.good for case in cases])
+    said = np.array(probabilities) >= threshold
+    accepts = Rate(int((said & ~good).sum()), int((~good).sum()))
+    rejects = Rate(int((~said & good).sum()), int(good.sum()))
+    kinds: dict[str, Any] = {}
+    for kind in sorted({case.kind for case in cases}):
+        mine = np.array([case.kind == kind for case in cases])
+        kinds[kind] = Rate(int((said == good)[mine].sum()), int(mine.sum())).record()
+    balanced = 1 - ((accepts.rate or 0) + (rejects.rate or 0)) / 2
+    return {
+        "threshold": threshold,
+        "balanced_accuracy": round(balanced, 4),
+        "false_accept": accepts.record(),
+        "false_reject": rejects.record(),
+        "accuracy_by_kind": kinds,
+    }
+
+
+def choose_threshold(cases: Sequence[Case], probabilities: Sequence[float], most_false_accepts: float) -> float:
+    """The lowest threshold that keeps false accepts at or under a share; ties go to fewer rejects."""
+    bad = sorted(p for case, p in zip(cases, probabilities, strict=True) if not case.good)
+    allowed = int(most_false_accepts * len(bad))
+    worst = bad[len(bad) - allowed - 1] if len(bad) > allowed else 0.0
+    return float(min(max(worst + 1e-4, 0.05), 0.995))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Measure a critic on held-out scenes.")
+    parser.add_argument("--checkpoint", type=Path, default=Path("itk_embodied/checkpoints/critic"))
+    parser.add_argument("--data", type=Path, default=Path("data/pairs"))
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--threshold", type=float, default=None, help="default: that of the checkpoint's itk.json")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=None)
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    model = Qwen3VLForConditionalGeneration.from_pretrained(args.checkpoint, dtype=torch.float32)
+    judge = BatchJudge(model, load_or_build_tokenizer(args.checkpoint))
+    cases = battery(ShardSet(args.data, "held-out"), args.pairs, args.seed)
+    judged = judge([(c.before, c.after) for c in cases], [c.text for c in cases])
+    noted = json.loads((args.checkpoint / "itk.json").read_text()).get("accept_threshold", 0.5)
+    record = score(cases, [j.true_probability for j in judged], noted if args.threshold is None else args.threshold)
+    for case, answer in list(zip(cases, judged, strict=True))[:6]:
+        print(f"{case.kind}: {case.text}\n   {answer.true_probability:.3f} {answer.thought}")
+    print(json.dumps(record, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
