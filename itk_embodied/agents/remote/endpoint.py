@@ -55,6 +55,8 @@ class Endpoint:
             raise ConfigError(f"base_url {settings.base_url!r} has no host; write it as http://host:port/v1.")
         self._url, self._settings = url, settings
         self._key = _read_key(settings.api_key_env)
+        # Reading the certificates takes long, so once; and not at all for plain HTTP, where they play no part.
+        self._tls: Any = httpx.create_ssl_context() if url.scheme == "https" else False
         self.address = f"{url.host}:{url.port or (443 if url.scheme == 'https' else 80)}"
 
     def post(
@@ -146,7 +148,7 @@ class Endpoint:
         trust_env = not _is_loopback(self._url.host)
         async with (
             asyncio.timeout(budget_s),
-            httpx.AsyncClient(headers=headers, timeout=budget_s, trust_env=trust_env) as client,
+            httpx.AsyncClient(headers=headers, timeout=budget_s, trust_env=trust_env, verify=self._tls) as client,
             client.stream("POST", f"{self._url}{path}", **content) as response,
         ):
             body = bytearray()
