@@ -1,0 +1,110 @@
+"""How good is a planner on held-out scenes: is its plan right, carried out symbolically on the true state?
+
+``python -m itk_embodied.training.planner_eval --checkpoint DIR`` asks through the same adapter as at run time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from itk_sim.errors import SimError
+from itk_sim.language import parse_instruction
+from itk_sim.planning import plan_achieves
+from itk_sim.tasks import TaskSpec, sample_task
+from tqdm import tqdm
+
+from itk_embodied.agents.base import CallContext, Planner
+from itk_embodied.errors import ModelOutputError
+from itk_embodied.evaluation.stats import Rate
+from itk_embodied.training.shards import ShardSet
+from itk_embodied.types import Plan, Task
+
+
+@dataclass(frozen=True)
+class Answered:
+    """One task, whether the plan was right, and what was planned."""
+
+    family: str
+    right: bool
+    text: str
+    planned: str
+    wanted: str
+
+
+def judge_plan(plan: Plan, task: TaskSpec, state: Any) -> bool:
+    """A feasible task's plan reaches its goal; an impossible one's paints nothing."""
+    if not task.steps:
+        return not plan.image_steps
+    try:
+        steps = [parse_instruction(step.instruction or "") for step in plan.image_steps]
+    except SimError:
+        return False
+    return bool(steps) and plan_achieves(steps, state, task.goal)
+
+
+def evaluate(planner: Planner, shards: ShardSet, count: int, split: str, seed: int = 0) -> list[Answered]:
+    """Ask about ``count`` held-out pictures, one random task each, in the wording of ``split``."""
+    answered = []
+    for number in tqdm(range(count), desc=f"plans, {split} wording"):
+        rng = np.random.default_rng([seed, 31, number])
+        record = shards[int(rng.integers(len(shards)))]
+        task = sample_task(record.before_state, rng, split=split)  # type: ignore[arg-type]
+        try:
+            plan = planner.plan(record.before, Task(task.text), CallContext(seed=number))
+            planned = "; ".join(step.instruction or f"({step.auxiliary_text})" for step in plan.steps)
+            right = judge_plan(plan, task, record.before_state)
+        except ModelOutputError as error:
+            right, planned = False, f"malformed: {error}"
+        wanted = "; ".join(str(step) for step in task.steps) or f"({task.refusal})"
+        answered.append(Answered(task.family, right, task.text, planned, wanted))
+    return answered
+
+
+def summary(answered: Iterable[Answered]) -> dict[str, Any]:
+    """Rates in all and per family."""
+    answers = list(answered)
+    families = sorted({a.family for a in answers})
+
+    def rate(some: list[Answered]) -> dict[str, object]:
+        return Rate(sum(a.right for a in some), len(some)).record()
+
+    return {"all": rate(answers), "families": {f: rate([a for a in answers if a.family == f]) for f in families}}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description="Measure a planner on held-out scenes and wordings.")
+    parser.add_argument("--checkpoint", type=Path, default=Path("itk_embodied/checkpoints/planner"))
+    parser.add_argument("--data", type=Path, default=Path("data/pairs"))
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--failures", type=int, default=10, help="how many to print")
+    args = parser.parse_args(argv)
+    torch.set_num_threads(1)
+    from itk_embodied.agents.qwen3vl.planner import Qwen3VLPlanner
+    from itk_embodied.agents.settings import Qwen3VLPlannerSettings
+
+    settings = Qwen3VLPlannerSettings(
+        checkpoint=str(args.checkpoint.resolve()), prompt="embedded-planner", max_new_tokens=1024
+    )
+    planner = Qwen3VLPlanner.from_settings(settings)
+    record = {}
+    for split in ("train", "wording"):
+        answered = evaluate(planner, ShardSet(args.data, "held-out"), args.tasks, split, args.seed)
+        record[split] = summary(answered)
+        for a in [a for a in answered if not a.right][: args.failures]:
+            print(f"  [{a.family}] {a.text!r}\n     planned: {a.planned}\n     wanted:  {a.wanted}")
+    print(json.dumps(record, indent=1))
+    if args.json:
+        args.json.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
