@@ -47,11 +47,12 @@ class _Blob:
 
 
 def check_edit(generated: Image, record: Record) -> EditCheck:
-    """Check one picture for the step of ``record``. ``generated``: uint8 RGB of any square size."""
+    """Check one picture for the step of ``record``. ``generated``: uint8 RGB, square;
+    one of another size is shrunk or grown to that of the record's pictures, and should be rendered like them."""
     side = record.before.shape[0]
     image = generated
     if image.shape[:2] != (side, side):
-        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+        image = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA).astype(np.uint8)
     return _check_drawer(image, record) if record.step.obj is None else _check_cube(image, record)
 
 
@@ -69,7 +70,7 @@ def _check_drawer(image: Image, record: Record) -> EditCheck:
     judged = moved & ~unseen
     base = float(np.abs(record.before.astype(float) - record.after)[judged].mean())
     left = float(np.abs(image.astype(float) - record.after)[judged].mean()) / max(base, 1e-6)
-    reasons = [] if left < 0.5 else [f"the drawer is not {'open' if record.step.verb == 'open' else 'closed'}"]
+    reasons = [] if left < 0.33 else [f"the drawer is not {'open' if record.step.verb == 'open' else 'closed'}"]
     disturbed, calm = _disturbed(image, record, grow(moved, 3) | unseen, None)
     return _verdict(reasons + disturbed, [1 - min(left, 1), calm], None)
 

@@ -90,7 +90,7 @@ class Editor(nn.Module):
             size=self.size,
             patch=self.patch,
             sigma=self.config.sigma,
-            band=self.config.band,
+            band=list(self.config.band),
         )
 
 

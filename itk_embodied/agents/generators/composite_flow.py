@@ -7,6 +7,9 @@ the table is, goes through the model. Mask and content are made at the model's s
 the frame's own, so what must not change is bit for bit the same, and a chain of edits does not drift.
 """
 
+# diffusers mixes these in in ways that a type checker cannot follow.
+# mypy: disable-error-code="attr-defined,operator"
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -18,6 +21,7 @@ import PIL.Image
 import torch
 import torch.nn.functional as F
 from diffusers import DiffusionPipeline, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
@@ -65,7 +69,8 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         size: side of the square picture that the frame is scaled to, px.
         patch: pixels of a patch's side; the U-Net sees size / patch patches a row.
         sigma: how noisy the flow's start is, in units of half the colour range.
-        band: first row and row after the last that the model sees, in 32nds of the frame's height.
+        band: first row and row after the last that the model sees, in 32nds of the frame's height; None for
+            all of it.
 
     Args of the call:
         image, prompt: one PIL picture and one sentence, or equally long lists of them.
@@ -82,11 +87,14 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         size: int = 128,
         patch: int = 4,
         sigma: float = 0.5,
-        band: tuple[int, int] = (0, RASTER),
+        band: list[int] | None = None,
     ) -> None:
         super().__init__()
+        # Both are about twice as fast at this size on a CPU, and the same everywhere else.
+        unet.set_attn_processor(AttnProcessor())
+        unet.to(memory_format=torch.channels_last)
         self.register_modules(unet=unet, text_encoder=text_encoder)
-        self.register_to_config(size=size, patch=patch, sigma=sigma, band=tuple(band))
+        self.register_to_config(size=size, patch=patch, sigma=sigma, band=list(band or (0, RASTER)))
 
     @torch.no_grad()
     def __call__(

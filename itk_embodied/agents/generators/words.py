@@ -1,5 +1,8 @@
 """A sentence as vectors: the small text encoder of the embedded generator. Words, no sub-words; places are words."""
 
+# diffusers mixes these in in ways that a type checker cannot follow.
+# mypy: disable-error-code="attr-defined,operator"
+
 from __future__ import annotations
 
 import math

@@ -1,0 +1,124 @@
+"""The composite-flow pipeline: saved and loaded alike, seeds differ, and what is not painted stays bit for bit."""
+
+from __future__ import annotations
+
+import numpy as np
+import PIL.Image
+import pytest
+from scripted import gradient_image
+
+torch = pytest.importorskip("torch")
+
+from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
+from itk_embodied.agents.generators.words import UNKNOWN, WordEncoder, split_words  # noqa: E402
+from itk_embodied.errors import InputError  # noqa: E402
+from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
+
+TEXT = "put the red cube at <x03> <y17>"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> CompositeFlowEditPipeline:
+    torch.manual_seed(0)
+    editor = Editor(64, GeneratorTraining(channels=(16, 16, 32), words_width=32))
+    # Random content, and a mask that is open in some places and shut in others.
+    torch.nn.init.normal_(editor.unet.conv_out.weight, std=0.5)
+    made = editor.eval().pipeline()
+    made.set_progress_bar_config(disable=True)
+    return made
+
+
+def paint(pipeline, image, text=TEXT, seed=0, **arguments):
+    source = torch.Generator().manual_seed(seed)
+    return np.asarray(pipeline(image, text, num_inference_steps=3, generator=source, **arguments).images[0])
+
+
+def picture(width=200, height=200):
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    return PIL.Image.fromarray(noise)
+
+
+def test_saved_and_loaded_it_paints_the_same(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    loaded = CompositeFlowEditPipeline.from_pretrained(tmp_path)
+    loaded.set_progress_bar_config(disable=True)
+    np.testing.assert_array_equal(paint(pipeline, picture()), paint(loaded, picture()))
+    assert list(loaded.config.band) == [10, 26]
+
+
+def test_a_seed_fixes_the_picture_and_another_changes_it(pipeline):
+    one, again, other = paint(pipeline, picture()), paint(pipeline, picture()), paint(pipeline, picture(), seed=1)
+    np.testing.assert_array_equal(one, again)
+    assert (one != other).any()
+
+
+def test_the_prompt_matters(pipeline):
+    assert (paint(pipeline, picture()) != paint(pipeline, picture(), "open the drawer")).any()
+
+
+def test_what_is_not_painted_stays_bit_for_bit(pipeline):
+    before = np.asarray(picture(256, 256))
+    after = paint(pipeline, PIL.Image.fromarray(before))
+    same = (before == after).all(-1)
+    assert same[: 256 * 10 // 32].all() and same[256 * 26 // 32 :].all()
+    assert 0.01 < (~same).mean() < 0.5
+    settings = {key: pipeline.config[key] for key in ("size", "patch", "band")}
+    shut = CompositeFlowEditPipeline(**pipeline.components, **settings)
+    bias = pipeline.unet.conv_out.bias
+    kept = bias.detach().clone()
+    try:
+        with torch.no_grad():
+            bias.fill_(-30.0)  # content and mask alike: nothing is to change
+        image = PIL.Image.fromarray(before)
+        for _ in range(3):
+            image = shut(image, TEXT, num_inference_steps=2).images[0]
+        np.testing.assert_array_equal(np.asarray(image), before)
+    finally:
+        with torch.no_grad():
+            bias.copy_(kept)
+
+
+def test_frames_keep_their_size_and_batches_equal_single_calls(pipeline):
+    pictures = [picture(), picture(320, 240)]
+    sources = [torch.Generator().manual_seed(5), torch.Generator().manual_seed(6)]
+    both = pipeline(pictures, [TEXT, TEXT], 3, sources).images
+    assert [p.size for p in both] == [(200, 200), (320, 240)]
+    alone = paint(pipeline, pictures[1], seed=6)
+    assert np.abs(np.asarray(both[1]).astype(int) - alone).max() <= 2
+
+
+def test_the_callback_can_stop_the_painting(pipeline):
+    seen = []
+
+    def watch(pipe, step, instant, arguments):
+        seen.append(step)
+        if step == 1:
+            raise InterruptedError
+        return arguments
+
+    with pytest.raises(InterruptedError):
+        pipeline(picture(), TEXT, num_inference_steps=5, callback_on_step_end=watch)
+    assert seen == [0, 1]
+
+
+def test_wrong_calls_are_refused(pipeline):
+    for arguments in (
+        {"image": [picture()], "prompt": [TEXT, TEXT]},
+        {"image": picture(), "prompt": TEXT, "num_inference_steps": 0},
+        {"image": picture(), "prompt": TEXT, "output_type": "latent"},
+    ):
+        with pytest.raises(InputError):
+            pipeline(**arguments)
+
+
+def test_any_text_has_words():
+    encoder = WordEncoder(["put", "<x03>"], width=16, layers=1, max_words=4, buckets=8)
+    assert split_words("Put it AT <x03>, now!") == ["put", "it", "at", "<x03>", "now"]
+    rows = encoder.tokens(["put zebra", "zebra put <x03> a b c d", ""])
+    assert rows.shape == (3, 4) and rows[0, 1] == rows[1, 0] >= 4 and (rows[2] == 0).all()
+    assert WordEncoder(["put"], width=16, layers=1).tokens(["zebra"])[0, 0] == UNKNOWN
+    assert encoder(rows).shape == (3, 4, 16)
+
+
+def test_a_real_frame_of_one_colour_is_no_problem(pipeline):
+    assert paint(pipeline, PIL.Image.fromarray(gradient_image())).shape == gradient_image().shape

@@ -1,0 +1,106 @@
+"""Training runs, resumes exactly, carries over between resolutions, and writes a pipeline that loads."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tiny_pairs import pairs_folder
+
+torch = pytest.importorskip("torch")
+
+from safetensors.torch import load_file  # noqa: E402
+
+from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
+from itk_embodied.errors import ConfigError  # noqa: E402
+from itk_embodied.training.generator import train_generator  # noqa: E402
+from itk_embodied.training.generator_batches import make_batch  # noqa: E402
+from itk_embodied.training.generator_model import GeneratorTraining  # noqa: E402
+from itk_embodied.training.generator_report import by_kind, paint, sheet  # noqa: E402
+from itk_embodied.training.shards import ShardSet  # noqa: E402
+
+
+def config(out, **changes) -> GeneratorTraining:
+    tiny = GeneratorTraining(
+        data=pairs_folder(), out=out, samples=12, batch=2, channels=(16, 16, 32), words_width=32,
+        stages=((64, 0.5), (128, 0.5)),
+    )  # fmt: skip
+    return dataclasses.replace(tiny, **changes)
+
+
+def weights(out):
+    return load_file(out / "state.safetensors")
+
+
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, monkeypatch):
+    train_generator(config(tmp_path / "whole"), progress=False)
+    from itk_embodied.training import generator
+
+    real, steps = generator._Run._step, []
+
+    def step(run):
+        if len(steps) == 4:
+            raise KeyboardInterrupt
+        steps.append(1)
+        return real(run)
+
+    monkeypatch.setattr(generator._Run, "_step", step)
+    with pytest.raises(KeyboardInterrupt):
+        train_generator(config(tmp_path / "broken"), progress=False)
+    monkeypatch.undo()
+    folder = train_generator(config(tmp_path / "broken"), progress=False)
+    whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
+    assert whole.keys() == broken.keys()
+    assert all(torch.equal(whole[k], broken[k]) for k in whole)
+    pipeline = CompositeFlowEditPipeline.from_pretrained(folder)
+    assert pipeline.config.size == 128 and pipeline.config.patch == 4
+
+
+def test_the_weights_move_and_the_first_guess_is_no_change(tmp_path):
+    train_generator(config(tmp_path / "a", samples=2, stages=((64, 1.0),)), progress=False)
+    train_generator(config(tmp_path / "b", samples=6, stages=((64, 1.0),)), progress=False)
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert any(not torch.equal(a[k], b[k]) for k in a if k.startswith("model.unet.conv_out"))
+
+
+def test_another_run_can_start_from_a_pipeline(tmp_path):
+    first = train_generator(config(tmp_path / "first", samples=2), progress=False)
+    train_generator(config(tmp_path / "second", samples=2, lr=0.0, init=first, stages=((64, 1.0),)), progress=False)
+    one, two = (
+        CompositeFlowEditPipeline.from_pretrained(tmp_path / name / "pipeline").unet.state_dict()
+        for name in ("first", "second")
+    )
+    key = "mid_block.resnets.0.conv1.weight"
+    assert torch.equal(one[key], two[key])
+
+
+def test_batches_are_bands_and_both_pictures_get_the_same_light():
+    shards = ShardSet(pairs_folder())
+    records = [shards[i] for i in range(6)]
+    batch = make_batch(records, np.random.default_rng(0), 64, (10, 26), soften=1.0)
+    assert batch.frame.shape == batch.edited.shape == (6, 3, 32, 64) and batch.changed.shape == (6, 1, 32, 64)
+    assert batch.frame.min() >= -1 and batch.frame.max() <= 1
+    assert 0.002 < batch.changed.mean() < 0.3
+    calm = batch.changed.expand(-1, 3, -1, -1) == 0
+    assert (batch.frame - batch.edited)[calm].abs().mean() < 0.02
+    assert len(batch.texts) == 6 and all(batch.texts)
+
+
+def test_the_report_counts_and_shows(tmp_path):
+    pipeline = CompositeFlowEditPipeline.from_pretrained(train_generator(config(tmp_path, samples=2), progress=False))
+    shards = ShardSet(pairs_folder(), "held-out")
+    painted = paint(pipeline, [shards[i] for i in range(3)], "grounded", steps=2)
+    rates = by_kind(painted)
+    assert rates["all"].episodes == 3 and rates["all"].successes == 0, "an untrained model does nothing right"
+    sheet(painted, tmp_path / "sheet.png")
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_settings_that_make_no_sense_are_refused(tmp_path):
+    with pytest.raises(ConfigError, match="add up to 1"):
+        GeneratorTraining(stages=((64, 0.5),))
+    with pytest.raises(ConfigError, match="multiples"):
+        GeneratorTraining(stages=((70, 1.0),))
+    with pytest.raises(ConfigError, match="train data"):
+        train_generator(config(tmp_path / "run", data=tmp_path), progress=False)

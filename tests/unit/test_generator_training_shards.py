@@ -1,0 +1,51 @@
+"""Pairs on disk: what is written comes back, a stopped run goes on, and held-out shards stay apart."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from tiny_pairs import pairs_folder
+
+from itk_embodied.errors import InputError
+from itk_embodied.training.shards import ShardSet, is_held_out, make_shards
+
+
+def test_records_come_back_as_the_simulator_made_them():
+    from itk_sim.pairs import sample_pair
+    from itk_sim.table import Table
+
+    stored = ShardSet(pairs_folder())[0]
+    with Table() as table:
+        pair = sample_pair(table, np.random.default_rng([3, 18]), 128)
+    for name in ("before", "after", "before_seg", "after_seg"):
+        np.testing.assert_array_equal(getattr(stored, name), getattr(pair, name))
+    assert stored.step == pair.step and stored.kind == pair.kind
+    assert stored.before_state.support == pair.before_state.support
+    assert stored.after_state.cubes == pair.after_state.cubes
+    np.testing.assert_allclose(stored.k, pair.camera.K)
+
+
+def test_splits_are_by_shard_and_do_not_meet():
+    train, held_out = ShardSet(pairs_folder(), "train"), ShardSet(pairs_folder(), "held-out")
+    assert len(train) == len(held_out) == 6
+    assert not is_held_out(18) and is_held_out(19)
+    assert not np.array_equal(train[0].before, held_out[0].before)
+
+
+def test_only_missing_shards_are_made_and_partial_ones_are_not_read(tmp_path):
+    shutil.copytree(pairs_folder(), tmp_path / "pairs")
+    folder = tmp_path / "pairs"
+    (folder / ".shard-00020-1").mkdir()
+    assert make_shards(folder, 12, shard_size=6, first=18, seed=3) == 0
+    shards = ShardSet(folder)
+    (folder / "shard-00018").rename(folder / "shard-00022")
+    assert shards.refresh() == 12, "a shard that was finished since is taken up"
+
+
+def test_wrong_arguments_are_refused(tmp_path):
+    with pytest.raises(InputError, match="allowed: train, held-out"):
+        ShardSet(tmp_path, "test")
+    with pytest.raises(InputError, match="1 or more"):
+        make_shards(tmp_path, 0)
