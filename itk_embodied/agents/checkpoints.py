@@ -90,8 +90,8 @@ def _find_hub_id(hub_id: str, revision: str | None, allow_download: bool, tried:
         location = snapshot_download(hub_id, revision=revision, local_files_only=True)
     except (LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise CheckpointError(
-            f"checkpoint {hub_id} is not on this machine (neither as the folder {tried} nor in the hub's cache). "
-            f"Fetch it with: {fetch} (or set allow_download = true in the stack)."
+            f"checkpoint {hub_id} is not on this machine (no folder {tried}, not in the hub's cache). "
+            f"Fetch it with `{fetch}`, or set allow_download = true in the stack."
         ) from error
     return Checkpoint(hub_id, location, revision, True, f"The copy in the cache may be incomplete; run: {fetch}")
 

@@ -26,9 +26,10 @@ from typing import Any
 import msgspec
 
 from itk_embodied.agents.base import Critic, Generator, Planner
+from itk_embodied.agents.checkpoints import find_checkpoint
 from itk_embodied.agents.registry import ROLES, Role, RoleSpec, check_settings, convert_table, get_kind
-from itk_embodied.agents.settings import PipelineSettings
-from itk_embodied.errors import ConfigError, MissingDependencyError, did_you_mean
+from itk_embodied.agents.settings import CheckpointSettings, PipelineSettings
+from itk_embodied.errors import CheckpointError, ConfigError, MissingDependencyError, did_you_mean
 
 DEFAULT_STACK = "embedded"
 _TOP_LEVEL = ("name", "description", *ROLES, "pipeline")
@@ -123,8 +124,22 @@ def build(spec: StackSpec) -> Stack:
         MissingDependencyError: torch or another optional package is absent.
         ConfigError: a prompt file, device or API key is not there.
     """
+    _require_checkpoints(spec)
     agents = {role: _build_role(spec.role(role)) for role in ROLES}
     return Stack(spec.name, settings=dict(spec.pipeline), spec=spec, **agents)
+
+
+def _require_checkpoints(spec: StackSpec) -> None:
+    """Say all that is missing at once, and before anything heavy loads: not after minutes spent on the first model."""
+    missing: dict[str, str] = {}
+    for role in (spec.planner, spec.generator, spec.critic):
+        if isinstance(role.settings, CheckpointSettings):
+            try:
+                find_checkpoint(role.settings, role.folder)
+            except CheckpointError as error:
+                missing.setdefault(role.settings.checkpoint, f"[{role.role}] {error}")
+    if missing:
+        raise CheckpointError(f"stack {spec.name}: " + " ".join(missing.values()))
 
 
 def _build_role(spec: RoleSpec) -> Any:
