@@ -29,8 +29,14 @@ _FOCAL = 0.5 / np.tan(np.deg2rad(FRONT_FOVY_DEG) / 2)
 
 def project(position_m: tuple[float, float, float]) -> tuple[float, float]:
     """(u right, v down) as fractions of the picture, for the camera as designed."""
-    x, y, z = _TURN @ (np.array(position_m) - _EYE)
-    return float(0.5 + _FOCAL * x / z), float(0.5 + _FOCAL * y / z)
+    u, v = _project(np.array(position_m))
+    return float(u), float(v)
+
+
+def _project(points_m: np.ndarray) -> np.ndarray:
+    """(..., 3) to (..., 2)."""
+    local = (points_m - _EYE) @ _TURN.T
+    return 0.5 + _FOCAL * local[..., :2] / local[..., 2:]
 
 
 def unproject(u: float, v: float, z_m: float = CUBE_M / 2) -> tuple[float, float]:
@@ -42,10 +48,10 @@ def unproject(u: float, v: float, z_m: float = CUBE_M / 2) -> tuple[float, float
 
 def _offset(state: SceneState) -> tuple[float, float]:
     """How much farther right and down this scene's things are seen than by the camera as designed."""
-    both = [(state.pixel[name], project(state.position_m[name])) for name in state.pixel if name in state.position_m]
-    if not both:
+    if not state.names:
         return 0.0, 0.0
-    shift = np.mean([np.subtract(seen, designed) for seen, designed in both], axis=0)
+    seen = np.array([state.pixel[name] for name in state.names])
+    shift = (seen - _project(np.array([state.position_m[name] for name in state.names]))).mean(axis=0)
     return float(shift[0]), float(shift[1])
 
 

@@ -242,8 +242,13 @@ def oracle_plan(intents: Sequence[Intent], state: SceneState) -> tuple[Step, ...
     Raises:
         SimError: it cannot be done in this scene; the message says why.
     """
+    return oracle_outcome(intents, state)[0]
+
+
+def oracle_outcome(intents: Sequence[Intent], state: SceneState) -> tuple[tuple[Step, ...], SceneState]:
+    """``oracle_plan`` and the scene it leads to."""
     plan = _Plan(state)
     for intent in intents:
         plan.meet(check_intent(intent))
     plan.close_again()
-    return tuple(plan.steps)
+    return tuple(plan.steps), plan.state

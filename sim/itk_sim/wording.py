@@ -87,7 +87,7 @@ class Wording:
     def noun(self, name: str) -> str:
         """A thing by a name of its own. What is not of this table is called by its plain name."""
         if name in self.references and self.chance(_REFERENCE):
-            return self.one(self.references[name])
+            return self.expand(self.one(self.references[name]))
         colour = name.split()[0]
         if name == DRAWER:
             return self.expand(self.pick(lexicon.DRAWER_NOUN))
@@ -123,10 +123,9 @@ class Wording:
     def place_slots(self, obj: str, relation: str, target: str) -> dict[str, str | Callable[[], str]]:
         """Slots for patterns about one placement: {obj} {dst} {put} {pick} {where} {at} {it}."""
         kind = place_kind(relation, target)
-        words = lexicon.WHERE[{"drawer": "in", "beside": relation}.get(kind, kind)]
 
         def where(form: str) -> Callable[[], str]:
-            return lambda: self.expand(self.pick(words[form]), dst=dst)
+            return lambda: self._relation(form, relation, target, dst)
 
         # Named once: "the mat … it" must be about one thing said one way.
         item, dst = self.noun(obj), self.noun(target)
@@ -139,6 +138,19 @@ class Wording:
             "at": where("rest"),
             "it": where("it"),
         }
+
+    def where(self, relation: str, target: str) -> str:
+        """Motion to a place: "into the teal bowl", "back on the table"."""
+        return self._relation("motion", relation, target, self.noun(target))
+
+    def _relation(self, form: str, relation: str, target: str, dst: str) -> str:
+        kind = place_kind(relation, target)
+        words = lexicon.WHERE[{"drawer": "in", "beside": relation}.get(kind, kind)]
+        return self.expand(self.pick(words[form]), dst=dst)
+
+    def remove(self) -> str:
+        """A verb for taking something away."""
+        return self.expand(self.pick(lexicon.REMOVE))
 
     def cell_clause(self, obj: str, cell: str) -> Clause:
         """Put a cube at a cell of the picture, given as ``<x12> <y07>``."""
