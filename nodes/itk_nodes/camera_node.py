@@ -1,7 +1,7 @@
 """camera_node: publishes ``~/image`` (sensor_msgs/Image, rgb8) and, if asked, ``~/image/compressed``.
 
-Parameters: ``source`` file | device | zmq, with ``path``, ``device`` or ``address``; ``rate_hz`` (file) and ``frame_id``
-(file, device); ``compressed`` "", "png" or "jpeg".
+Parameters: ``source`` file | device | zmq, with ``path``, ``device`` or ``address``; ``rate_hz`` (file) and
+``frame_id`` (file, device); ``compressed`` "", "png" or "jpeg".
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ class CameraNode:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name=NAME, daemon=True)
         self._thread.start()
+        node.get_logger().info(f"publishing {self._image.topic_name} from {kind}")
 
     def _read(self) -> None:
         while not self._stop.is_set():
