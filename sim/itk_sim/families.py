@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from itk_sim import task_phrases
+from itk_sim import away_phrases
 from itk_sim.draft import Draft, Draw
 from itk_sim.phrases import Phrases
 from itk_sim.planning import Intent, covers, in_drawer, in_plan_order
@@ -79,7 +79,7 @@ def put_in_drawer(draw: Draw) -> Draft | None:
     words = {"open": OPENED, "put": inside, "close": CLOSED}
     return Draft(
         tuple(words[word] for word in said.split()),
-        lambda say: [say.clause(task_phrases.IN_DRAWER[said], **say.place_slots(obj, "in", DRAWER))],
+        lambda say: [say.clause(away_phrases.IN_DRAWER[said], **say.place_slots(obj, "in", DRAWER))],
         new=(inside,),
     )
 
@@ -90,10 +90,10 @@ def put_in_drawer(draw: Draw) -> Draft | None:
 def off_clause(obj: str | None, src: str, say: Wording) -> Clause:
     """Take a cube (None: every cube) off or out of what it is on or in, to the table."""
     kind = place_kind("in" if src == DRAWER or src.endswith("bowl") else "on", src)
-    off, still = task_phrases.OFF_WORDS[kind]
-    table = task_phrases.OFF_CUBE if kind == "stack" and say.chance(0.15) else task_phrases.OFF
+    off, still = away_phrases.OFF_WORDS[kind]
+    table = away_phrases.OFF_CUBE if kind == "stack" and say.chance(0.15) else away_phrases.OFF
     return say.clause(
-        table if obj else task_phrases.EMPTY,
+        table if obj else away_phrases.EMPTY,
         obj=say.noun(obj) if obj else "",
         src=say.noun(src),
         remove=say.remove,
@@ -118,7 +118,7 @@ def unstack(draw: Draw) -> Draft | None:
     if is_cube(src):
         above = covers(src, state)
         intents = tuple(("on", cube, TABLE) for cube in above)
-        return Draft(intents, lambda say: [say.clause(task_phrases.UNCOVER, src=say.noun(src))])
+        return Draft(intents, lambda say: [say.clause(away_phrases.UNCOVER, src=say.noun(src))])
     relation = "on" if src == state.mat else "in"
     inside = in_plan_order([cube for cube in state.cubes if holds((relation, cube, src), state)], state)
     return Draft(tuple(("on", cube, TABLE) for cube in inside), lambda say: [off_clause(None, src, say)])
@@ -133,7 +133,7 @@ def take_out_of_drawer(draw: Draw) -> Draft | None:
     mat = [("on", state.mat)] if state.mat else []
     options = [("on", TABLE), ("on", TABLE), *(("in", bowl) for bowl in state.bowls), *mat]
     relation, target = options[int(draw.rng.integers(len(options)))]
-    table = task_phrases.TAKE_OUT if target == TABLE else naming(task_phrases.TAKE_OUT, "where", "at")
+    table = away_phrases.TAKE_OUT if target == TABLE else naming(away_phrases.TAKE_OUT, "where", "at")
     explicit = draw.chance(0.15)
 
     def words(say: Wording) -> Sequence[Clause]:
@@ -169,7 +169,7 @@ def covered(draw: Draw) -> Draft | None:
         clause = say_intent(intent, say)
         if clause.mode == "say" or not say.chance(0.12):
             return [clause]
-        pattern = say.pick(task_phrases.FREE_FIRST)
+        pattern = say.pick(away_phrases.FREE_FIRST)
         return [Clause(say.expand(pattern, do=clause.text, covered=f"the {below}"))]
 
     return Draft((intent,), words)
