@@ -1,13 +1,14 @@
-"""Many verdicts at once: the tiny critic's own thought, then P(true). For evaluation and for training on its own thoughts.
+"""Many verdicts at once: the tiny critic's own thought, then P(true). For evaluation, and to train on its own thoughts.
 
-The adapter in `itk_embodied.agents.qwen3vl` asks once and constrains every token; this asks in batches and unconstrained,
-for speed. A test holds the two together.
+The adapter in `itk_embodied.agents.qwen3vl` asks once and constrains every token; this asks in batches, unconstrained,
+for speed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,7 +61,7 @@ class BatchJudge:
         ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
         merge = packer.size.merge
-        out = self.model.generate(
+        out: Any = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
             mm_token_type_ids=(ids == packer.image_id).long(),
@@ -79,10 +80,10 @@ class BatchJudge:
         for row in range(len(rows)):
             tokens = written[row].tolist()
             if self.key not in tokens[:-1]:
-                judged.append(Judged(0.0, self.tokenizer.decode(tokens)))
+                judged.append(Judged(0.0, str(self.tokenizer.decode(tokens))))
                 continue
             at = tokens.index(self.key) + 1
             logits = out.logits[at][row].float()
             probability = torch.sigmoid(logits[self.true_id] - logits[self.false_id])
-            judged.append(Judged(float(probability), self.tokenizer.decode(tokens[:at])))
+            judged.append(Judged(float(probability), str(self.tokenizer.decode(tokens[:at]))))
         return judged

@@ -15,19 +15,20 @@ SEEN = 0.12
 
 # Words that people use for such tasks, so that most of them are one token; others fall to pieces, none is refused.
 _EVERYDAY = """
-a an and the then next after that afterwards finally first second please could would can you i want like need to lets let
-us me my now just put place move set lay drop stack pile bring take pick get grab transfer shift slide position deposit
-leave rest park relocate carry lift push pull shut close open fetch remove unstack clear tidy sort separate swap exchange
-switch trade build make arrange group collect gather empty fill stow store keep hide tuck toss throw in into inside within
-on onto upon on top of over above atop under below beside next near by left right front behind back ahead side hand before
-from out off away with without where is are at it its them one ones all every each any both other others same place spot
-positions red green blue yellow orange purple white teal pink grey gray black brown cyan warm cold cool colour color
-coloured colored cube cubes block blocks box brick bowl bowls dish basin container mat pad placemat square cloth drawer
-cabinet tray table tabletop surface desk tower three two high everything else unchanged nothing leftmost rightmost nearest
-closest farthest lowest highest middle top bottom largest smallest thing things object objects item items there here no not
-banana sink mug cup plate fork spoon knife apple pear bottle robot scissors phone book pen ball toy oven stove microwave
-fridge lamp chair door window up down cover covering free so goes should be will do go how what why when who which please
-thanks thank kindly robot arm gripper hey okay ok make sure using use once done having has have this these those
+a an and the then next after that afterwards finally first second please could would can you i want like need to
+lets let us me my now just put place move set lay drop stack pile bring take pick get grab transfer shift slide
+position deposit leave rest park relocate carry lift push pull shut close open fetch remove unstack clear tidy sort
+separate swap exchange switch trade build make arrange group collect gather empty fill stow store keep hide tuck
+toss throw in into inside within on onto upon on top of over above atop under below beside next near by left right
+front behind back ahead side hand before from out off away with without where is are at it its them one ones all
+every each any both other others same place spot positions red green blue yellow orange purple white teal pink grey
+gray black brown cyan warm cold cool colour color coloured colored cube cubes block blocks box brick bowl bowls dish
+basin container mat pad placemat square cloth drawer cabinet tray table tabletop surface desk tower three two high
+everything else unchanged nothing leftmost rightmost nearest closest farthest lowest highest middle top bottom
+largest smallest thing things object objects item items there here no not banana sink mug cup plate fork spoon knife
+apple pear bottle robot scissors phone book pen ball toy oven stove microwave fridge lamp chair door window up down
+cover covering free so goes should be will do go how what why when who which please thanks thank kindly robot arm
+gripper hey okay ok make sure using use once done having has have this these those
 """
 
 
