@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,16 @@ class RosArguments:
     def parameters_of(self, node: str, namespace: str) -> dict[str, Any]:
         """The values for one node, by dotted name."""
         full = f"/{node}" if namespace == "/" else f"{namespace}/{node}"
-        mine = {"/**", "", node, full, f"/**/{node}"}
-        return {name: value for whose, name, value in self.parameters if whose in mine}
+        return {name: value for whose, name, value in self.parameters if _is_for(whose, full)}
+
+
+def _is_for(pattern: str, full: str) -> bool:
+    """``*`` stands for one part of a name, ``**`` for any number; a name without ``/`` is in the root namespace."""
+    parts = [
+        "(/[^/]+)*" if part == "**" else "/[^/]+" if part == "*" else f"/{re.escape(part)}"
+        for part in pattern.strip("/").split("/")
+    ]
+    return re.fullmatch("".join(parts), full) is not None
 
 
 def parse(argv: Sequence[str]) -> RosArguments:

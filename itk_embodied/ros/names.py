@@ -8,14 +8,35 @@ from dataclasses import dataclass
 _TOKEN = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 
 
-class InvalidNameError(ValueError):
-    """A node, namespace, topic or service name breaks the rules of ROS 2 names."""
+class NameValidationException(Exception):
+    """A name breaks the rules of ROS 2."""
 
-    def __init__(self, name: str, kind: str, why: str) -> None:
+    kind = ""
+
+    def __init__(self, name: str, why: str) -> None:
         super().__init__(
-            f"invalid {kind} name {name!r}: {why}. Letters, digits and '_' between single '/', no digit first; "
+            f"Invalid {self.kind} name {name!r}: {why}. Letters, digits and '_' between single '/', no digit first; "
             "a private name starts with '~/'."
         )
+
+
+class InvalidTopicNameException(NameValidationException):
+    kind = "topic"
+
+
+class InvalidServiceNameException(NameValidationException):
+    kind = "service"
+
+
+class InvalidNodeNameException(NameValidationException):
+    kind = "node"
+
+
+class InvalidNamespaceException(NameValidationException):
+    kind = "namespace"
+
+
+_KINDS = {"topic": InvalidTopicNameException, "service": InvalidServiceNameException}
 
 
 @dataclass(frozen=True)
@@ -29,7 +50,7 @@ class Remap:
 
 def check_node_name(name: str) -> str:
     if not _TOKEN.match(name):
-        raise InvalidNameError(name, "node", "one word is needed")
+        raise InvalidNodeNameException(name, "one word is needed")
     return name
 
 
@@ -39,7 +60,7 @@ def check_namespace(namespace: str) -> str:
         return "/"
     full = namespace if namespace.startswith("/") else f"/{namespace}"
     if not all(_TOKEN.match(part) for part in full[1:].split("/")):
-        raise InvalidNameError(namespace, "namespace", "it has an empty or malformed part")
+        raise InvalidNamespaceException(namespace, "it has an empty or malformed part")
     return full
 
 
@@ -47,7 +68,7 @@ def expand(name: str, node: str, namespace: str, *, kind: str = "topic") -> str:
     """The absolute name: ``chatter`` -> ``/ns/chatter``, ``~/image`` -> ``/ns/node/image``, ``/x`` -> ``/x``."""
     root = "" if namespace == "/" else namespace
     if not name:
-        raise InvalidNameError(name, kind, "it is empty")
+        raise _KINDS[kind](name, "it is empty")
     if name == "~":
         full = f"{root}/{node}"
     elif name.startswith("~/"):
@@ -57,7 +78,7 @@ def expand(name: str, node: str, namespace: str, *, kind: str = "topic") -> str:
     else:
         full = f"{root}/{name}"
     if not all(_TOKEN.match(part) for part in full[1:].split("/")):
-        raise InvalidNameError(name, kind, "it has an empty or malformed part")
+        raise _KINDS[kind](name, "it has an empty or malformed part")
     return full
 
 

@@ -42,6 +42,7 @@ class Bench:
         ros.use_backend("inproc")
         ros.init(args=list(ros_args))
         self.executor = ros.SingleThreadedExecutor()
+        self.nodes: list[Any] = []
         self.at = self.node("visual_subgoal_node")
         self.subject = VisualSubgoalNode(self.at, pipeline, options.pop("service", ANYWHERE), **options)
         self.outside = self.node("outside")
@@ -58,6 +59,7 @@ class Bench:
     def node(self, name: str) -> Any:
         node = ros.create_node(name)
         self.executor.add_node(node)
+        self.nodes.append(node)
         return node
 
     def listen(self, topic: str, kind: Any, qos: Any = None) -> list[Any]:
@@ -95,6 +97,9 @@ class Bench:
 
     def close(self) -> None:
         self.subject.close()
+        for node in self.nodes:
+            self.executor.remove_node(node)
+            node.destroy_node()
         ros.try_shutdown()
 
 

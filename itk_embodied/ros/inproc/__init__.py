@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from itk_embodied.ros import messages
+from itk_embodied.ros import messages, names
 from itk_embodied.ros.inproc import parameters, qos, time
 from itk_embodied.ros.inproc.context import Context, get_default_context
 from itk_embodied.ros.inproc.entities import Future
@@ -19,6 +19,11 @@ _CLASSES: tuple[type, ...] = (
     SingleThreadedExecutor,
     ExternalShutdownException,
     NotInitializedException,
+    names.NameValidationException,
+    names.InvalidTopicNameException,
+    names.InvalidServiceNameException,
+    names.InvalidNodeNameException,
+    names.InvalidNamespaceException,
     parameters.Parameter,
     parameters.ParameterException,
     parameters.ParameterNotDeclaredException,
