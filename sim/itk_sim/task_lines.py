@@ -1,8 +1,8 @@
 """Task files: one JSON object a line, read with errors that say where, what was given and what is allowed.
 
 ``{"id": "t1", "text": "put the red cube in the teal bowl", "scene": {"seed": 5, "cubes": ["red", "blue"],
-"bowls": ["teal"], "mat": "grey", "drawer": false}, "goal": [["in", "red cube", "teal bowl"]]}``. ``family`` is optional;
-other keys are kept.
+"bowls": ["teal"], "mat": "grey", "drawer": false}, "goal": [["in", "red cube", "teal bowl"]]}``.
+``family`` is optional; other keys are kept.
 """
 
 from __future__ import annotations
