@@ -327,16 +327,19 @@ def test_the_policy_gets_verified_goals_only_and_in_order(bench: Any) -> None:
 
 def test_a_cancel_stops_the_policy_in_the_middle_of_a_goal(bench: Any) -> None:
     b = bench(pipeline_of())
+    holds = threading.Event()
     let_go: list[int] = []
 
     def hold(goal: Goal) -> None:
-        goal.stop.wait(10)
-        let_go.append(goal.step)
+        holds.set()
+        if goal.stop.wait(10):
+            let_go.append(goal.step)
 
     policy = PolicyNode(b.node("policy_node"), hold)
     words = {"status": "verified", "image": {"sha256": ""}, "task_id": "t", "step": 1, "step_count": 1}
     words |= {"instruction": "x", "stamp_ns": time.time_ns()}
     _give(policy, words)
+    assert holds.wait(5)
     policy._on_status(topics.text(json.dumps({"task_id": "t", "state": "cancelled", "reason": "user"})))
     b.until(lambda: let_go)
     _give(policy, {**words, "step": 2})
