@@ -77,6 +77,7 @@ def _shard_folder(out: Path, number: int) -> Path:
 
 def _make_shard(out: Path, number: int, seed: int, shard_size: int, size_px: int) -> None:
     from itk_sim.pairs import sample_pair
+    from itk_sim.splits import is_train_step
     from itk_sim.table import Table
 
     staging = out / f".shard-{number:05d}-{os.getpid()}"
@@ -87,7 +88,8 @@ def _make_shard(out: Path, number: int, seed: int, shard_size: int, size_px: int
         arrays = {name: np.zeros(shape if name.endswith("seg") else (*shape, 3), np.uint8) for name in ARRAYS}
         with Table() as table, (staging / "pairs.jsonl").open("w") as lines:
             for index in range(shard_size):
-                pair = sample_pair(table, rng, size_px)
+                # Held-out combinations of cube, relation and target appear in held-out shards only.
+                pair = sample_pair(table, rng, size_px, accept=None if is_held_out(number) else is_train_step)
                 for name in ARRAYS:
                     arrays[name][index] = getattr(pair, name)
                 line = {
@@ -145,6 +147,11 @@ class ShardSet:
             self._shards[path.name] = arrays, lines
             self._index += [(path.name, i) for i in range(len(lines))]
         return len(self._index)
+
+    @property
+    def keys(self) -> list[tuple[str, int]]:
+        """Each record's shard and row: names that stay, whatever is added later."""
+        return self._index
 
     def __len__(self) -> int:
         return len(self._index)
