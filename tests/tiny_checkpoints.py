@@ -307,13 +307,13 @@ def save_composite_flow(folder: Path) -> Path:
     from diffusers import UNet2DConditionModel
 
     from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
-    from itk_embodied.agents.generators.words import WordEncoder
+    from itk_embodied.agents.generators.words import StepReader
 
     torch.manual_seed(0)
-    patch = 2
+    patch = 1
     unet = UNet2DConditionModel(
-        sample_size=16,
-        in_channels=6 * patch * patch + 2,
+        sample_size=32,
+        in_channels=6 * patch * patch + 4,
         out_channels=4 * patch * patch,
         block_out_channels=(16, 32),
         layers_per_block=1,
@@ -324,8 +324,8 @@ def save_composite_flow(folder: Path) -> Path:
         norm_num_groups=8,
     )
     torch.nn.init.constant_(unet.conv_out.bias, 2.0)  # an open change mask, so that the random content shows
-    words = WordEncoder(["put", "red", "cube"], width=32, layers=1)
-    CompositeFlowEditPipeline(unet=unet, text_encoder=words, size=32, patch=patch).save_pretrained(folder)
+    words = StepReader(["put", "red", "cube"], [["none", "in"], ["none", "red cube"]], width=32, layers=1)
+    CompositeFlowEditPipeline(unet=unet, text_encoder=words, patch=patch).save_pretrained(folder)
     return folder
 
 

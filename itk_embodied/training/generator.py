@@ -26,8 +26,16 @@ from tqdm import tqdm
 from itk_embodied.errors import ConfigError
 from itk_embodied.training.generator_batches import make_batch
 from itk_embodied.training.generator_model import Editor, GeneratorTraining, export, initial_tensors
+from itk_embodied.training.generator_reader import read_sentences
+from itk_embodied.training.generator_text import SLOTS
 from itk_embodied.training.journal import Journal, follow_average, optimiser_tensors, restore_optimiser
-from itk_embodied.training.shards import ShardSet
+from itk_embodied.training.shards import Record, ShardSet
+
+EMA_EVERY = 4
+"""The average of the weights follows every so many steps."""
+
+SHARE_KEPT = {"open": 0.4, "close": 0.4, "left_of": 0.6, "right_of": 0.6, "in_front_of": 0.6, "behind": 0.6, "at": 0.6}
+"""Kinds of steps that are easy, or seldom asked for, are trained on less than the data has them."""
 
 
 def train_generator(config: GeneratorTraining, *, progress: bool = True) -> Path:
@@ -44,27 +52,28 @@ class _Run:
         if len(self.shards) < config.batch:
             raise ConfigError(f"{config.data} has {len(self.shards)} pairs; run: itk-embodied train data")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        torch.manual_seed(config.seed)
         self.seen, self.stage, self.elapsed_s = 0, 0, 0.0
+        self.reader = read_sentences(config)
         saved = self.journal.load_state()
         if saved is not None:
             self._resume(*saved)
         else:
             self._build(None)
             if config.init is not None:
-                self.model.take_over(initial_tensors(config.init, self.model))
+                self.model.take_over(initial_tensors(config.init) | self.reader)
                 self.average.load_state_dict(self.model.state_dict())
 
     def _build(self, previous: Editor | None) -> None:
         """The model of this stage; all but the first and last layer carry over from the previous one."""
+        torch.manual_seed(self.config.seed + self.stage)
         self.model = Editor(self.config.stages[self.stage][0], self.config)
+        self.model.take_over(self.reader)
         if previous is not None:
             self.model.take_over(previous.state_dict())
         self.model.to(self.device)
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(), self.config.lr, betas=(0.9, 0.98), weight_decay=0.01, foreach=True
-        )
+        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimiser = torch.optim.AdamW(learned, self.config.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
         self.stage_steps = 0
 
     def _resume(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
@@ -73,7 +82,7 @@ class _Run:
         self.stage_steps = int(counters["stage_steps"])
         for name, module in (("model", self.model), ("average", self.average)):
             own = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
-            module.load_state_dict(own)
+            module.load_state_dict(own | self.reader)
         restore_optimiser(self.optimiser, tensors)
 
     def _save(self) -> None:
@@ -127,21 +136,30 @@ class _Run:
         decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.done))
         return self.config.lr * min(1.0, (self.stage_steps + 1) / 60) * decay
 
+    def _draw(self, rng: np.random.Generator) -> list[Record]:
+        records: list[Record] = []
+        while len(records) < self.config.batch:
+            record = self.shards[int(rng.integers(len(self.shards)))]
+            if rng.random() < SHARE_KEPT.get(record.kind, 1.0):
+                records.append(record)
+        return records
+
     def _step(self) -> float:
         """One optimiser step. Its randomness comes from the seed and the samples seen, so a resumed run is the same."""
         config = self.config
         rng = np.random.default_rng([config.seed, self.seen])
         noise_source = torch.Generator().manual_seed(config.seed * 1_000_003 + self.seen)
-        records = [self.shards[int(i)] for i in rng.integers(len(self.shards), size=config.batch)]
+        records = self._draw(rng)
         batch = make_batch(records, rng, self.model.size, config.band, config.soften if self.done >= 0.5 else 0.0)
         frame, edited, changed = (t.to(self.device) for t in (batch.frame, batch.edited, batch.changed))
         weight = 1 + config.changed_weight * F.max_pool2d(changed, 3, 1, 1)
         instant = torch.rand(len(frame), generator=noise_source).to(self.device) ** 1.5
         start = frame + config.sigma * torch.randn(frame.shape, generator=noise_source).to(self.device)
         noisy = start + instant[:, None, None, None] * (edited - start)
-        tokens = self.model.text_encoder.tokens(batch.texts)
+        slots = [F.one_hot(batch.slots[:, i], len(values)).float() for i, values in enumerate(SLOTS)]
+        maps = batch.maps.to(self.device)
         with torch.autocast(self.device, dtype=torch.bfloat16):
-            made, mask = self.model(noisy, frame, instant, tokens)
+            made, mask = self.model(noisy, frame, maps, instant, [slot.to(self.device) for slot in slots])
         loss = 4 * (weight * (made.float() - edited) ** 2).mean()
         mask = mask.float().clamp(1e-5, 1 - 1e-5)
         loss = loss + config.mask_weight * F.binary_cross_entropy(mask, changed, weight=1 + 10 * changed)
@@ -152,7 +170,9 @@ class _Run:
             group["lr"] = self._lr()
         self.optimiser.step()
         self.stage_steps += 1
-        follow_average(self.average, self.model, min(0.999, self.stage_steps / (self.stage_steps + 20)))
+        if self.stage_steps % EMA_EVERY == 0:
+            steps = self.stage_steps / EMA_EVERY
+            follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
         self.seen += len(frame)
         return float(loss.detach())
 

@@ -1,5 +1,8 @@
 """The embedded generator as it is trained, and its settings."""
 
+# diffusers mixes its methods in in ways that a type checker cannot follow.
+# mypy: disable-error-code="attr-defined"
+
 from __future__ import annotations
 
 import copy
@@ -12,10 +15,10 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
-from itk_embodied.agents.generators.composite_flow import RASTER, CompositeFlowEditPipeline, predict
-from itk_embodied.agents.generators.words import WordEncoder
+from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline, predict
+from itk_embodied.agents.generators.words import RASTER, StepReader
 from itk_embodied.errors import ConfigError
-from itk_embodied.training.generator_text import WORD_BUCKETS, vocabulary
+from itk_embodied.training.generator_text import SLOTS, WORD_BUCKETS, vocabulary
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class GeneratorTraining:
             camera sees everything that can be moved in rows 10 to 26; half the raster costs half the time.
         sigma: noise of the flow's start. changed_weight: how much more a changed pixel's error counts.
         soften: share of samples of the last half whose cubes are blurred a little, as generated ones are.
+        reader_steps: batches of sentences that the reader is trained on first, if it is not in ``out`` yet.
         init: pipeline folder to start from where there is no run to go on with.
     """
 
@@ -52,6 +56,7 @@ class GeneratorTraining:
     seed: int = 0
     threads: int = 1
     save_every_s: float = 180.0
+    reader_steps: int = 1500
     init: Path | None = None
 
     def __post_init__(self) -> None:
@@ -62,18 +67,25 @@ class GeneratorTraining:
 
 
 class Editor(nn.Module):
-    """U-Net and text encoder together, as they are trained; the U-Net's own raster is always RASTER patches wide."""
+    """U-Net and the slots' vectors, as they are trained; the U-Net's own raster is always RASTER patches wide.
+
+    The reader's other weights, which turn a sentence into slots, are trained apart (`generator_reader`).
+    """
 
     def __init__(self, size: int, config: GeneratorTraining) -> None:
         super().__init__()
         self.size, self.patch, self.config = size, size // RASTER, config
-        self.text_encoder = WordEncoder(vocabulary(), config.words_width, buckets=WORD_BUCKETS)
+        self.text_encoder = new_reader(config.words_width)
+        for name, parameter in self.text_encoder.named_parameters():
+            parameter.requires_grad_(name.startswith("tables."))
         self.unet = build_unet(self.patch, config.channels, config.words_width)
 
-    def forward(self, noisy: Tensor, frame: Tensor, time: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor]:
-        """Bands of noisy and given frames to the edited band's estimate and the change mask."""
-        top = self.config.band[0] / RASTER
-        content, mask = predict(self.unet, self.patch, top, noisy, frame, time, self.text_encoder(tokens))
+    def forward(
+        self, noisy: Tensor, frame: Tensor, maps: Tensor, time: Tensor, shares: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Bands of noisy and given frames, and the slots, to the edited band's estimate and the change mask."""
+        words = self.text_encoder.vectors(shares)
+        content, mask = predict(self.unet, self.patch, self.config.band[0], noisy, frame, maps, time, words)
         return frame + mask * (content - frame), mask
 
     def take_over(self, tensors: dict[str, Tensor]) -> int:
@@ -87,11 +99,14 @@ class Editor(nn.Module):
         return CompositeFlowEditPipeline(
             unet=self.unet,
             text_encoder=self.text_encoder,
-            size=self.size,
             patch=self.patch,
             sigma=self.config.sigma,
             band=list(self.config.band),
         )
+
+
+def new_reader(width: int) -> StepReader:
+    return StepReader(vocabulary(), [list(values) for values in SLOTS], width, buckets=WORD_BUCKETS)
 
 
 def build_unet(patch: int, channels: Sequence[int], words_width: int) -> UNet2DConditionModel:
@@ -99,7 +114,7 @@ def build_unet(patch: int, channels: Sequence[int], words_width: int) -> UNet2DC
     attends = [False] * (len(channels) - 1) + [True]
     unet = UNet2DConditionModel(
         sample_size=RASTER,
-        in_channels=6 * patch * patch + 2,
+        in_channels=6 * patch * patch + 4,
         out_channels=4 * patch * patch,
         block_out_channels=tuple(channels),
         layers_per_block=1,
@@ -120,17 +135,11 @@ def build_unet(patch: int, channels: Sequence[int], words_width: int) -> UNet2DC
     return unet.to(memory_format=torch.channels_last)
 
 
-def initial_tensors(folder: Path, editor: Editor) -> dict[str, Tensor]:
-    """Weights of a saved pipeline as `Editor.take_over` wants them; words are matched by their spelling."""
+def initial_tensors(folder: Path) -> dict[str, Tensor]:
+    """Weights of a saved pipeline as `Editor.take_over` wants them."""
     other = CompositeFlowEditPipeline.from_pretrained(folder)
     tensors = {f"unet.{k}": v for k, v in other.unet.state_dict().items()}
-    tensors |= {f"text_encoder.{k}": v for k, v in other.text_encoder.state_dict().items()}
-    rows = editor.text_encoder.embed.weight.detach().clone()
-    for word, row in editor.text_encoder.lookup.items():
-        if word in other.text_encoder.lookup:
-            rows[row] = other.text_encoder.embed.weight[other.text_encoder.lookup[word]].to(rows.dtype)
-    tensors["text_encoder.embed.weight"] = rows
-    return tensors
+    return tensors | {f"text_encoder.{k}": v for k, v in other.text_encoder.state_dict().items()}
 
 
 def export(editor: Editor, folder: Path) -> None:

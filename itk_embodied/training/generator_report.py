@@ -65,9 +65,8 @@ def paint(
     for first in tqdm(range(0, len(records), BATCH), unit="batch", desc=f"painting, {text}", mininterval=5):
         part, words = records[first : first + BATCH], texts[first : first + BATCH]
         generators = [torch.Generator().manual_seed(seed + first + i) for i in range(len(part))]
-        images = pipeline(
-            [PIL.Image.fromarray(r.before) for r in part], words, steps, generators, output_type="np"
-        ).images  # fmt: skip
+        frames = [PIL.Image.fromarray(record.before) for record in part]
+        (images,) = pipeline(frames, words, steps, generators, output_type="np", return_dict=False)
         painted += [Painted(r, w, i, check_edit(i, r)) for r, w, i in zip(part, words, images, strict=True)]
     return painted
 

@@ -1,15 +1,9 @@
-"""The sentences that the generator learns to follow: canonical, with places, and as a person might say it."""
+"""The words that the generator's reader knows, and what it reads a sentence into."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from itk_embodied.agents.generators.words import PLACES
-from itk_embodied.training.shards import Record
-from itk_sim.language import grounded, instruction, word_step
-
-CANONICAL, GROUNDED = 0.5, 0.35
-"""Shares of canonical and grounded sentences; the rest is free wording."""
+from itk_embodied.agents.generators.words import NONE, PLACES
+from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS, TABLE, Cell, SceneState, Step
 
 _WORDS = (
     "put place set move stack lay drop take pick lift carry bring transfer shift slide push pull open close shut "
@@ -31,14 +25,24 @@ WORDS = tuple(_WORDS.split())
 """Words that get a vector of their own."""
 
 
-def sentence(record: Record, rng: np.random.Generator) -> str:
-    """One way to say a record's step."""
-    draw = rng.random()
-    if draw < CANONICAL:
-        return instruction(record.step)
-    if draw < CANONICAL + GROUNDED:
-        return grounded(record.step, record.before_state)
-    return word_step(record.step, rng)
+RELATIONS = (NONE, "in", "on", *DIRECTIONS, "at", "open", "close")
+SLOTS = (RELATIONS, (NONE, *CUBES), (NONE, *CUBES, *BOWLS, *MATS, DRAWER, TABLE))
+"""What a sentence is read into: what to do, with which thing, and where to or beside what."""
+
+
+def slot_values(step: Step) -> tuple[int, ...]:
+    """The numbers of a step's values in SLOTS."""
+    if step.verb != "place":
+        return RELATIONS.index(step.verb), 0, SLOTS[2].index(DRAWER)
+    values = (step.relation, step.obj, step.target)
+    return tuple(0 if value is None else slot.index(value) for slot, value in zip(SLOTS, values, strict=True))
+
+
+def named_cells(step: Step, state: SceneState, with_places: bool) -> list[Cell]:
+    """The places that a step's sentence names, in its order: things' own ones only if it is ``with_places``."""
+    named = [DRAWER] if step.verb != "place" else [step.obj, step.target]
+    cells = [state.cell(name) for name in named if name is not None and name != TABLE] if with_places else []
+    return cells + ([step.cell] if step.cell is not None else [])
 
 
 def vocabulary() -> list[str]:

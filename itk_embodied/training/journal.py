@@ -78,6 +78,11 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
             _, index, name = key.split(".", 2)
             state.setdefault(int(index), {})[name] = value
     optimiser.load_state_dict({"state": state, "param_groups": optimiser.state_dict()["param_groups"]})
+    # A fused step walks memory, so the averages must lie in it as their parameter does.
+    for parameter, values in optimiser.state.items():
+        for name, value in values.items():
+            if torch.is_tensor(value) and value.shape == parameter.shape and value.stride() != parameter.stride():
+                values[name] = torch.empty_like(parameter).copy_(value)
 
 
 @torch.no_grad()

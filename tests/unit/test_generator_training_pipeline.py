@@ -10,7 +10,7 @@ from scripted import gradient_image
 torch = pytest.importorskip("torch")
 
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
-from itk_embodied.agents.generators.words import UNKNOWN, WordEncoder, split_words  # noqa: E402
+from itk_embodied.agents.generators.words import StepReader, place_maps, places, split_words  # noqa: E402
 from itk_embodied.errors import InputError  # noqa: E402
 from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
 
@@ -62,7 +62,7 @@ def test_what_is_not_painted_stays_bit_for_bit(pipeline):
     same = (before == after).all(-1)
     assert same[: 256 * 10 // 32].all() and same[256 * 26 // 32 :].all()
     assert 0.01 < (~same).mean() < 0.5
-    settings = {key: pipeline.config[key] for key in ("size", "patch", "band")}
+    settings = {key: pipeline.config[key] for key in ("patch", "band")}
     shut = CompositeFlowEditPipeline(**pipeline.components, **settings)
     bias = pipeline.unet.conv_out.bias
     kept = bias.detach().clone()
@@ -111,13 +111,25 @@ def test_wrong_calls_are_refused(pipeline):
             pipeline(**arguments)
 
 
+def test_a_place_in_the_sentence_changes_the_picture(pipeline):
+    here, there = (paint(pipeline, picture(), f"put the red cube at <x{x}> <y17>") for x in ("03", "28"))
+    assert (here != there).any()
+
+
 def test_any_text_has_words():
-    encoder = WordEncoder(["put", "<x03>"], width=16, layers=1, max_words=4, buckets=8)
+    slots = [["none", "put"], ["none", "red"]]
+    reader = StepReader(["put", "<x03>"], slots, width=16, layers=1, max_words=4, buckets=8)
     assert split_words("Put it AT <x03>, now!") == ["put", "it", "at", "<x03>", "now"]
-    rows = encoder.tokens(["put zebra", "zebra put <x03> a b c d", ""])
+    rows = reader.tokens(["put zebra", "zebra put <x03> a b c d", ""])
     assert rows.shape == (3, 4) and rows[0, 1] == rows[1, 0] >= 4 and (rows[2] == 0).all()
-    assert WordEncoder(["put"], width=16, layers=1).tokens(["zebra"])[0, 0] == UNKNOWN
-    assert encoder(rows).shape == (3, 4, 16)
+    assert reader(rows).shape == (3, 2, 16) and torch.isfinite(reader(rows)).all()
+
+
+def test_places_become_spots():
+    assert places("put it at <x03> <y11> by <X30><y25>, not <x99> <y01> or <x04>") == [(3, 11), (30, 25)]
+    maps = place_maps([[(3, 11), (30, 25)], []], (10, 26))
+    assert maps.shape == (2, 2, 16, 32) and (maps[1] == 0).all()
+    assert maps[0, 0].argmax() == (11 - 10) * 32 + 3 and maps[0, 1].argmax() == (25 - 10) * 32 + 30
 
 
 def test_a_real_frame_of_one_colour_is_no_problem(pipeline):

@@ -13,17 +13,22 @@ torch = pytest.importorskip("torch")
 from safetensors.torch import load_file  # noqa: E402
 
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
+from itk_embodied.agents.generators.words import places  # noqa: E402
 from itk_embodied.errors import ConfigError  # noqa: E402
 from itk_embodied.training.generator import train_generator  # noqa: E402
 from itk_embodied.training.generator_batches import make_batch  # noqa: E402
-from itk_embodied.training.generator_model import GeneratorTraining  # noqa: E402
+from itk_embodied.training.generator_model import GeneratorTraining, new_reader  # noqa: E402
+from itk_embodied.training.generator_reader import random_state, train_reader  # noqa: E402
 from itk_embodied.training.generator_report import by_kind, paint, sheet  # noqa: E402
+from itk_embodied.training.generator_text import SLOTS, named_cells, slot_values  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
+from itk_sim.language import grounded, instruction  # noqa: E402
+from itk_sim.symbols import Step  # noqa: E402
 
 
 def config(out, **changes) -> GeneratorTraining:
     tiny = GeneratorTraining(
-        data=pairs_folder(), out=out, samples=12, batch=2, channels=(16, 16, 32), words_width=32,
+        data=pairs_folder(), out=out, samples=12, batch=2, channels=(16, 16, 32), words_width=32, reader_steps=2,
         stages=((64, 0.5), (128, 0.5)),
     )  # fmt: skip
     return dataclasses.replace(tiny, **changes)
@@ -54,7 +59,7 @@ def test_a_resumed_run_equals_an_unbroken_one(tmp_path, monkeypatch):
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[k], broken[k]) for k in whole)
     pipeline = CompositeFlowEditPipeline.from_pretrained(folder)
-    assert pipeline.config.size == 128 and pipeline.config.patch == 4
+    assert pipeline.config.patch == 4
 
 
 def test_the_weights_move_and_the_first_guess_is_no_change(tmp_path):
@@ -84,7 +89,26 @@ def test_batches_are_bands_and_both_pictures_get_the_same_light():
     assert 0.002 < batch.changed.mean() < 0.3
     calm = batch.changed.expand(-1, 3, -1, -1) == 0
     assert (batch.frame - batch.edited)[calm].abs().mean() < 0.02
-    assert len(batch.texts) == 6 and all(batch.texts)
+    assert batch.maps.shape == (6, 2, 16, 32) and batch.slots.shape == (6, 3)
+
+
+def test_the_reader_learns_to_read():
+    torch.manual_seed(0)
+    reader = new_reader(32)
+    first, later = train_reader(reader, 3), train_reader(reader, 120)
+    assert later < 0.7 * first
+
+
+def test_slots_say_what_a_step_does():
+    assert [SLOTS[i][v] for i, v in enumerate(slot_values(Step("place", "red cube", "in", "teal bowl")))] == [
+        "in", "red cube", "teal bowl",
+    ]  # fmt: skip
+    assert [SLOTS[i][v] for i, v in enumerate(slot_values(Step("open")))] == ["open", "none", "drawer"]
+    state = random_state(np.random.default_rng(0))
+    at = Step("place", "red cube", "at", None, (4, 20))
+    assert named_cells(at, state, False) == [(4, 20)] == places(instruction(at))
+    for step in (at, Step("place", "red cube", "on", "table"), Step("place", "blue cube", "behind", "pink bowl")):
+        assert named_cells(step, state, True) == places(grounded(step, state)), "maps in training are those of the text"
 
 
 def test_the_report_counts_and_shows(tmp_path):

@@ -25,15 +25,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
-from itk_embodied.agents.generators.words import WordEncoder
+from itk_embodied.agents.generators.words import RASTER, StepReader, place_maps, places
 from itk_embodied.errors import InputError
 
 MASK_BIAS = 3.0
 """The mask starts near sigmoid(-3): an untrained model changes next to nothing."""
 LEAST_MASK = 0.04
 """Below this the mask counts as nothing, so that most of a frame stays exactly as it was."""
-RASTER = 32
-"""Bands are given in 32nds of the frame's height: the rows of the <y..> raster."""
 
 
 class CompositeFlowOutput(BaseOutput):
@@ -43,19 +41,27 @@ class CompositeFlowOutput(BaseOutput):
 
 
 def predict(
-    unet: UNet2DConditionModel, patch: int, top: float, noisy: Tensor, frame: Tensor, time: Tensor, words: Tensor
+    unet: UNet2DConditionModel,
+    patch: int,
+    top: int,
+    noisy: Tensor,
+    frame: Tensor,
+    maps: Tensor,
+    time: Tensor,
+    words: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """One call of the U-Net on bands (B, 3, H, W) in -1..1; time (B,) in 0..1; ``top``: where in the whole frame, 0..1,
-    the band begins.
+    """One call of the U-Net on bands (B, 3, H, W) in -1..1; ``maps`` (B, 2, rows, columns): see `place_maps`;
+    ``time`` (B,) in 0..1; ``top``: the band's first row in the raster.
 
     Returns content (B, 3, H, W), not clamped, and the change mask (B, 1, H, W) in 0..1.
     """
     rows, columns = frame.shape[-2] // patch, frame.shape[-1] // patch
-    # Where each patch is, so that "at <x..> <y..>" can be learned.
+    # Where each patch is.
     across = (torch.arange(columns, device=frame.device) + 0.5) / columns
-    down = top + (torch.arange(rows, device=frame.device) + 0.5) / columns
+    down = top / RASTER + (torch.arange(rows, device=frame.device) + 0.5) / columns
     grid = 2 * torch.stack([across.expand(rows, columns), down[:, None].expand(rows, columns)]) - 1
-    inside = torch.cat([F.pixel_unshuffle(torch.cat([noisy, frame], 1), patch), grid.expand(len(frame), -1, -1, -1)], 1)
+    seen = F.pixel_unshuffle(torch.cat([noisy, frame], 1), patch)
+    inside = torch.cat([seen, grid.expand(len(frame), -1, -1, -1), maps], 1)
     inside = inside.to(unet.dtype).contiguous(memory_format=torch.channels_last)
     raw = F.pixel_shuffle(unet(inside, time * 1000, words).sample.float(), patch)
     return raw[:, :3], torch.sigmoid(raw[:, 3:] - MASK_BIAS)
@@ -66,8 +72,8 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
 
     Args:
         unet, text_encoder: the model.
-        size: side of the square picture that the frame is scaled to, px.
-        patch: pixels of a patch's side; the U-Net sees size / patch patches a row.
+        patch: pixels of a patch's side; the U-Net sees RASTER patches a row, so the frame is scaled to
+            RASTER * patch px.
         sigma: how noisy the flow's start is, in units of half the colour range.
         band: first row and row after the last that the model sees, in 32nds of the frame's height; None for
             all of it.
@@ -83,8 +89,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
     def __init__(
         self,
         unet: UNet2DConditionModel,
-        text_encoder: WordEncoder,
-        size: int = 128,
+        text_encoder: StepReader,
         patch: int = 4,
         sigma: float = 0.5,
         band: list[int] | None = None,
@@ -94,7 +99,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         unet.set_attn_processor(AttnProcessor())
         unet.to(memory_format=torch.channels_last)
         self.register_modules(unet=unet, text_encoder=text_encoder)
-        self.register_to_config(size=size, patch=patch, sigma=sigma, band=list(band or (0, RASTER)))
+        self.register_to_config(patch=patch, sigma=sigma, band=list(band or (0, RASTER)))
 
     @torch.no_grad()
     def __call__(
@@ -113,11 +118,12 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         top, bottom = self.config.band
         frame = torch.stack([self._small(picture) for picture in pictures])
         words = self.text_encoder(self.text_encoder.tokens(texts)).to(self.unet.dtype)
+        maps = place_maps([places(text) for text in texts], (top, bottom)).to(self.device)
         noisy = self._noised(frame, generator)
         instants = [(i / num_inference_steps) ** 2 for i in range(num_inference_steps + 1)]
         for i, (now, then) in enumerate(pairwise(instants)):
             time = torch.full((len(frame),), now, device=frame.device)
-            content, mask = predict(self.unet, self.config.patch, top / RASTER, noisy, frame, time, words)
+            content, mask = predict(self.unet, self.config.patch, top, noisy, frame, maps, time, words)
             edited = frame + mask * (content - frame)
             if i + 1 < num_inference_steps:
                 noisy = (1 - then) * self._noised(frame, generator) + then * edited
@@ -138,8 +144,8 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
 
     def _small(self, picture: PIL.Image.Image) -> Tensor:
         """The band of the picture at the model's size, (3, H, W) float32 in -1..1."""
-        size = self.config.size
-        top, bottom = (row * size // RASTER for row in self.config.band)
+        size = RASTER * self.config.patch
+        top, bottom = (row * self.config.patch for row in self.config.band)
         array = np.array(picture.resize((size, size), PIL.Image.Resampling.BOX))[top:bottom]
         return (torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1).to(self.device)
 
