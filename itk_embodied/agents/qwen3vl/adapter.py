@@ -126,7 +126,7 @@ class Qwen3VLAgentModel:
         probe = BooleanProbe(tokenizer, boolean_key, length) if boolean_key else None
         mask = None
         if settings.constrained:
-            mask = GrammarMask(self._grammar.compile(schema, settings.max_think_chars), length)
+            mask = GrammarMask(self._grammar.compile(schema), tokenizer, settings.max_think_chars, length)
         processors = [probe, mask, SeededSampler(settings.temperature, context.seed) if settings.temperature else None]
         context.check()
         output = self.model.generate(

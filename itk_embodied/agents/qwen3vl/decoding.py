@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
@@ -33,6 +34,14 @@ def to_text(tokenizer: Tokenizer, ids: Sequence[int] | torch.Tensor) -> str:
     return tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
 
 
+@dataclass(frozen=True)
+class CompiledAnswer:
+    """``whole``: from the first token on. ``closing``: from ``</think>`` on, for a thought that has grown too long."""
+
+    whole: xgrammar.CompiledGrammar
+    closing: xgrammar.CompiledGrammar
+
+
 class AnswerGrammar:
     """Compiles ``<think>…</think><answer>{json of a schema}</answer>`` for one tokenizer; keeps what it compiled."""
 
@@ -44,47 +53,70 @@ class AnswerGrammar:
             xgrammar.TokenizerInfo.from_huggingface(tokenizer, vocab_size=vocab_size, stop_token_ids=control),
             max_threads=2,
         )
-        self._compiled: dict[tuple[str, int], xgrammar.CompiledGrammar] = {}
+        self._compiled: dict[str, CompiledAnswer] = {}
 
-    def compile(self, schema: Mapping[str, Any], max_think_chars: int) -> xgrammar.CompiledGrammar:
-        key = (json.dumps(schema, sort_keys=False), max_think_chars)
-        if key not in self._compiled:
-            # Thought is any text without a closing tag; "<" stands in place names such as <x12>.
-            thought = f'([^<] | "<" [^/]){{0,{max_think_chars}}}'
-            grammar = xgrammar.Grammar.concat(
-                xgrammar.Grammar.from_ebnf(f'root ::= "<think>" {thought} "</think>" [ \\n]{{0,2}} "<answer>"'),
-                xgrammar.Grammar.from_json_schema(key[0], any_whitespace=True, max_whitespace_cnt=_MAX_WHITESPACE),
+    def compile(self, schema: Mapping[str, Any]) -> CompiledAnswer:
+        """Upper bounds on lengths are left out: in a grammar they cost milliseconds a token, and with a vocabulary of
+        150,000 many seconds to compile. `GrammarMask` bounds the thought, ``max_new_tokens`` and the parser the rest.
+        """
+        text = json.dumps(_without_max_length(schema))
+        if text not in self._compiled:
+            parts = [
+                # Thought is any text without a closing tag; "<" stands in place names such as <x12>.
+                xgrammar.Grammar.from_ebnf('root ::= "<think>" ([^<] | "<" [^/])*'),
+                xgrammar.Grammar.from_ebnf('root ::= "</think>" [ \\n]{0,2} "<answer>"'),
+                xgrammar.Grammar.from_json_schema(text, any_whitespace=True, max_whitespace_cnt=_MAX_WHITESPACE),
                 xgrammar.Grammar.from_ebnf(f'root ::= [ \\n]{{0,2}} "{ANSWER_END}"'),
-            )
-            self._compiled[key] = self._compiler.compile_grammar(grammar)
-        return self._compiled[key]
+            ]
+            whole, closing = (xgrammar.Grammar.concat(*parts[first:]) for first in (0, 1))
+            compiled = CompiledAnswer(self._compiler.compile_grammar(whole), self._compiler.compile_grammar(closing))
+            self._compiled[text] = compiled
+        return self._compiled[text]
 
 
 class GrammarMask(LogitsProcessor):
-    """Masks every token that the grammar does not allow next. One object serves one call of ``generate``."""
+    """Masks every token that the grammar does not allow next. One object serves one call of ``generate``.
 
-    def __init__(self, compiled: xgrammar.CompiledGrammar, prompt_tokens: int) -> None:
-        self.matcher = xgrammar.GrammarMatcher(compiled, terminate_without_stop_token=True)
-        self._bitmask = xgrammar.allocate_token_bitmask(1, compiled.tokenizer_info.vocab_size)
+    A thought that reaches ``max_think_chars`` is closed: from there on only the rest of the answer is allowed.
+    """
+
+    def __init__(
+        self, compiled: CompiledAnswer, tokenizer: Tokenizer, max_think_chars: int, prompt_tokens: int
+    ) -> None:
+        self._matcher = xgrammar.GrammarMatcher(compiled.whole, terminate_without_stop_token=True)
+        self._bitmask = xgrammar.allocate_token_bitmask(1, compiled.whole.tokenizer_info.vocab_size)
+        self._compiled, self._tokenizer = compiled, tokenizer
+        self._max_think_chars = max_think_chars + len("<think>")
+        self._thought: str | None = ""  # None once it is closed
         self._accepted = prompt_tokens
-        self.stuck = False
+        self._stuck = False
 
     def accept(self, ids: torch.Tensor) -> None:
         """Follow the tokens that were chosen since the last call; ``ids`` has shape (1, length)."""
         for token in ids[0, self._accepted :].tolist():
-            if not self.finished and not self.matcher.accept_token(token):
-                self.stuck = True  # no token of this vocabulary fits; what was written so far stays malformed
+            if self.finished:
+                break
+            if not self._matcher.accept_token(token):
+                self._stuck = True  # no token of this vocabulary fits; what was written so far stays malformed
+            elif self._thought is not None:
+                self._follow_thought(self._thought + to_text(self._tokenizer, [token]))
         self._accepted = ids.shape[1]
+
+    def _follow_thought(self, thought: str) -> None:
+        self._thought = None if "</think>" in thought else thought
+        if self._thought is not None and len(thought) >= self._max_think_chars:
+            self._thought = None
+            self._matcher = xgrammar.GrammarMatcher(self._compiled.closing, terminate_without_stop_token=True)
 
     @property
     def finished(self) -> bool:
-        return self.stuck or self.matcher.is_terminated()
+        return self._stuck or self._matcher.is_terminated()
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         self.accept(input_ids)
         if self.finished:
             return scores
-        self.matcher.fill_next_token_bitmask(self._bitmask, 0)
+        self._matcher.fill_next_token_bitmask(self._bitmask, 0)
         xgrammar.apply_token_bitmask_inplace(scores, self._bitmask.to(scores.device))
         return scores
 
@@ -166,3 +198,9 @@ def _place(tokenizer: Tokenizer, key: str, space: str) -> tuple[str, int, int] |
 def _squash(text: str) -> str:
     """Without white space: JSON may be pretty-printed."""
     return "".join(text.split())
+
+
+def _without_max_length(schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        return {key: _without_max_length(value) for key, value in schema.items() if key != "maxLength"}
+    return [_without_max_length(item) for item in schema] if isinstance(schema, list) else schema
