@@ -20,7 +20,7 @@ from itk_embodied.bridges.server import Listener, ServiceLoop
 from itk_embodied.bridges.sockets import DEFAULT_REQUESTS, DEFAULT_STREAM, HEARTBEAT_S
 from itk_embodied.bridges.wire import Encoding, ServiceState
 from itk_embodied.bridges.worker import PipelineSource, ThreadWorker, Worker
-from itk_embodied.errors import ConfigError, TransportError
+from itk_embodied.errors import ConfigError, ItkError, TransportError
 from itk_embodied.types import Frame, SubgoalSequence, Task
 
 
@@ -165,7 +165,8 @@ class SubgoalService:
         """Wait until the models are loaded.
 
         Raises:
-            TransportError: they are not within ``timeout_s``, or they could not be loaded.
+            TransportError: they are not within ``timeout_s``.
+            ItkError: they could not be loaded, or the service was stopped.
         """
         ends_s = time.monotonic() + timeout_s
         pause = threading.Event()
@@ -174,7 +175,7 @@ class SubgoalService:
             if state == "ready":
                 return
             if state in ("broken", "stopping"):
-                raise TransportError(f"the service at {self.requests_address} is {state}: {detail or 'it was stopped'}")
+                raise ItkError(f"the service at {self.requests_address} is {state}: {detail or 'it was stopped'}")
             if time.monotonic() > ends_s:
                 raise TransportError(
                     f"the service at {self.requests_address} is still {state} after {timeout_s:g} s; wait longer or "

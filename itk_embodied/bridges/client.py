@@ -48,7 +48,7 @@ from itk_embodied.bridges.wire import (
     TaskHeader,
     stamp_to_ns,
 )
-from itk_embodied.errors import TransportError, WireError
+from itk_embodied.errors import ItkError, TransportError, WireError
 from itk_embodied.types import Frame, Image, Task
 
 __all__ = ["ReceivedSubgoal", "SubgoalClient", "SubgoalStream"]
@@ -196,7 +196,8 @@ class SubgoalClient:
         """Wait until the service is there and its models are loaded.
 
         Raises:
-            TransportError: not within ``deadline_s``, or its models could not be loaded.
+            TransportError: not within ``deadline_s``.
+            ItkError: its models could not be loaded.
         """
         ends_s = time.monotonic() + deadline_s
         last = "nobody answers"
@@ -215,7 +216,7 @@ class SubgoalClient:
             if pong.state == "ready":
                 return pong
             if pong.state == "broken":
-                raise TransportError(f"the subgoal service at {self.requests_address} is broken: {pong.detail}")
+                raise ItkError(f"the subgoal service at {self.requests_address} is broken: {pong.detail}")
             last = f"it is {pong.state}"
             time.sleep(min(0.1, max(0.0, ends_s - time.monotonic())))
 

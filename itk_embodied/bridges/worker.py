@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import logging
 import queue
@@ -156,7 +157,6 @@ def for_job(pipeline: VisualSubgoalPipeline, job: Job) -> VisualSubgoalPipeline:
     """The same agents with the job's own limits: its attempts, and no more seconds than are left to it."""
     left_s = max(1e-3, min(job.ends_s - time.monotonic(), pipeline.config.sequence_s))
     attempts = pipeline.config.max_attempts if job.max_attempts is None else job.max_attempts
-    config = dataclasses.replace(pipeline.config, sequence_s=left_s, max_attempts=attempts)
-    return VisualSubgoalPipeline(
-        pipeline.planner, pipeline.generator, pipeline.critic, config, stack_name=pipeline.stack_name
-    )
+    limited = copy.copy(pipeline)  # of the same class, whose `stream` may do more
+    limited.config = dataclasses.replace(pipeline.config, sequence_s=left_s, max_attempts=attempts)
+    return limited

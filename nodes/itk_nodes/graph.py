@@ -19,7 +19,7 @@ from typing import Any
 from itk_embodied import ros
 from itk_embodied.bridges.sockets import DEFAULT_FRAMES
 from itk_embodied.bridges.worker import PipelineSource
-from itk_embodied.errors import TransportError
+from itk_embodied.errors import InputError, TransportError
 from itk_embodied.service import ServiceConfig
 from itk_embodied.types import SubgoalSequence
 from itk_nodes import topics
@@ -39,6 +39,7 @@ class NodeGraph:
         service: where subgoals go over ZeroMQ.
         policy: also run a policy_node with it, for a robot in this same process.
         on_sequence: called with each finished sequence, attempts and pictures included, in the worker's thread.
+        frame_wait_s: how long a task waits for a fresh frame; a simulator on a busy machine may be slow.
         ros_args: ``--ros-args …`` for remaps and parameters.
     """
 
@@ -50,9 +51,11 @@ class NodeGraph:
         service: ServiceConfig | None = None,
         policy: Policy | None = None,
         on_sequence: Callable[[str, SubgoalSequence], None] | None = None,
+        frame_wait_s: float = 10.0,
         ros_args: Sequence[str] = (),
     ) -> None:
         self._stop = threading.Event()
+        self._frame_wait_s = frame_wait_s
         self._statuses: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
         self._closing = contextlib.ExitStack()
         ros.use_backend("inproc")
@@ -63,7 +66,9 @@ class NodeGraph:
             executor = ros.SingleThreadedExecutor()
             self._camera_at = ros.create_node("camera_node")
             self._subgoals_at = ros.create_node(
-                "visual_subgoal_node", cli_args=["--ros-args", "-r", "~/image:=/camera_node/image"]
+                "visual_subgoal_node",
+                cli_args=["--ros-args", "-r", "~/image:=/camera_node/image"],
+                parameter_overrides=[ros.Parameter("frame_wait_s", value=float(frame_wait_s))],
             )
             self._user = ros.create_node("user")
             for node in (self._camera_at, self._subgoals_at, self._user):
@@ -105,7 +110,8 @@ class NodeGraph:
         """Wait until the models are loaded and camera frames come.
 
         Raises:
-            TransportError: not within ``timeout_s``, or the models could not be loaded.
+            TransportError: not within ``timeout_s``.
+            ItkError: the models could not be loaded.
         """
         ends_s = time.monotonic() + timeout_s
         self.subgoals.service.wait_ready(timeout_s)
@@ -120,18 +126,21 @@ class NodeGraph:
         """Publish a task and wait for its terminal status: {task_id, state, reason, verified, attempts, seconds, …}.
 
         Raises:
+            InputError: the node refused the task (no fresh frame, an empty sentence); nothing was started.
             TransportError: no terminal status within the deadline and a few seconds.
         """
         request = {"task": task, "deadline_s": deadline_s, "seed": seed, "max_attempts": max_attempts}
         text = json.dumps({key: value for key, value in request.items() if value is not None})
         self._task.publish(topics.text(text))
-        ends_s = time.monotonic() + deadline_s + 5.0
+        ends_s = time.monotonic() + deadline_s + self._frame_wait_s + 5.0
         while (left_s := ends_s - time.monotonic()) > 0:
             try:
                 status = self._statuses.get(timeout=left_s)
             except queue.Empty:
                 break
             if status["terminal"] and status["task"] == text:
+                if status.get("refused"):
+                    raise InputError(f"the node refused the task: {status['reason']}")
                 return status
         raise TransportError(f"the task had no terminal status within {deadline_s:g} s; the node may be stuck.")
 

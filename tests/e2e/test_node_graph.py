@@ -15,11 +15,12 @@ from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, gradient_i
 from itk_embodied import ros
 from itk_embodied.bridges import SubgoalClient
 from itk_embodied.bridges.images import encode_image
-from itk_embodied.errors import ConfigError
+from itk_embodied.errors import ConfigError, InputError, ItkError, TransportError
 from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline
 from itk_embodied.ros.pictures import header, image_message, rgb_of_compressed, stamp_ns
-from itk_embodied.service import ServiceConfig
+from itk_embodied.service import ServiceConfig, SubgoalService
 from itk_nodes import topics
+from itk_nodes.graph import NodeGraph
 from itk_nodes.policy_node import Goal, PolicyNode
 from itk_nodes.visual_subgoal_node import VisualSubgoalNode
 
@@ -366,3 +367,42 @@ def _give(policy: PolicyNode, words: dict[str, Any]) -> None:
     policy._on_picture(picture)
     digest = hashlib.sha256(payload).hexdigest()
     policy._on_words(topics.text(json.dumps({**words, "image": {"sha256": digest}})))
+
+
+def test_a_refused_task_is_an_error_of_the_graph_at_once() -> None:
+    class NoCamera:
+        def read(self, timeout_s: float) -> None:
+            time.sleep(timeout_s)
+
+        def close(self) -> None: ...
+
+    with NodeGraph(pipeline_of(), frames=NoCamera(), service=ANYWHERE, frame_wait_s=0.1) as graph:
+        with pytest.raises(TransportError, match="no camera frame came within"):
+            graph.wait_ready(0.3)
+        with pytest.raises(InputError, match="no camera frame has come yet"):
+            graph.run_task("go", deadline_s=20)
+        with pytest.raises(InputError, match="the task is empty"):
+            graph.run_task(" ", deadline_s=20)
+    graph.close()
+    assert not ros.ok()
+
+
+def test_a_graph_whose_models_do_not_load_says_so_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("CRITICAL")
+
+    def load() -> VisualSubgoalPipeline:
+        raise ConfigError("no such stack")
+
+    with NodeGraph(load, frames="tcp://127.0.0.1:9", service=ANYWHERE) as graph:
+        with pytest.raises(ItkError, match="no such stack") as broken:
+            graph.wait_ready(20)
+        assert not isinstance(broken.value, TransportError)
+
+
+def test_a_graph_that_cannot_start_leaves_nothing_behind() -> None:
+    with SubgoalService(pipeline_of(), ANYWHERE) as other:
+        taken = ServiceConfig(stream=other.stream_address, requests="tcp://127.0.0.1:0")
+        with pytest.raises(TransportError, match="another process has that port"):
+            NodeGraph(pipeline_of(), frames="tcp://127.0.0.1:9", service=taken)
+    assert not ros.ok()
+    assert not [thread.name for thread in threading.enumerate() if thread.name in ("camera_node", "nodes")]

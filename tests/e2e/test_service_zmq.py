@@ -17,7 +17,7 @@ from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, gradient_i
 from itk_embodied.bridges import SubgoalClient, wire
 from itk_embodied.bridges.codec import decode, encode
 from itk_embodied.bridges.wire import AttemptMessage, PlanMessage, Refused, SubgoalMessage
-from itk_embodied.errors import CheckpointError, ConfigError, InputError, TransportError
+from itk_embodied.errors import CheckpointError, ConfigError, InputError, ItkError, TransportError
 from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline
 from itk_embodied.service import ServiceConfig, SubgoalService
 from itk_embodied.types import Frame, SequenceStatus, SubgoalSequence, SubgoalStatus, image_hash
@@ -249,6 +249,21 @@ def test_a_task_past_its_deadline_expires(serve: Any, connect: Any) -> None:
     assert stream.status is SequenceStatus.EXPIRED and "budget" in stream.reason
 
 
+def test_a_pipeline_of_ones_own_stays_itself(serve: Any, connect: Any) -> None:
+    class Watched(VisualSubgoalPipeline):
+        streams = 0
+
+        def stream(self, *arguments: Any) -> Any:
+            Watched.streams += 1
+            return super().stream(*arguments)
+
+    plain = pipeline_of()
+    service = serve(Watched(plain.planner, plain.generator, plain.critic))
+    client = connect(service)
+    assert len(list(client.subgoals(client.submit(FRAME, "go", max_attempts=2), deadline_s=10))) == 2
+    assert Watched.streams == 1
+
+
 def test_attempts_per_task(serve: Any, connect: Any) -> None:
     service = serve(pipeline_of(False, steps=1))
     client = connect(service)
@@ -283,12 +298,13 @@ def test_models_that_do_not_load_are_said_to_be_broken(
 
     service = serve(load)
     client = connect(service)
-    with pytest.raises(TransportError, match="no checkpoint at models/planner"):
+    with pytest.raises(ItkError, match="no checkpoint at models/planner"):
         client.wait_ready(5)
     with pytest.raises(TransportError, match="broken"):
         client.submit(FRAME, "go")
-    with pytest.raises(TransportError, match="broken"):
+    with pytest.raises(ItkError, match="no checkpoint at models/planner") as broken:
         service.wait_ready(5)
+    assert not isinstance(broken.value, TransportError), "waiting longer would not help"
     stream = client.subgoals(service.submit(FRAME, _task("go")), deadline_s=10)
     assert list(stream) == [] and "no checkpoint" in stream.reason
 
