@@ -26,7 +26,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 
 from itk_embodied.display.report import write_report
 from itk_embodied.errors import ItkError, TransportError
-from itk_embodied.images import load_image
+from itk_embodied.images import load_image, save_png
 from itk_embodied.pipeline import VisualSubgoalPipeline
 from itk_embodied.records import check_out_dir, write_sequence
 from itk_embodied.run import build_pipeline, console, show
@@ -170,6 +170,8 @@ def _write(sequence: SubgoalSequence, achieved: list[Image], result: dict[str, A
     shutil.copytree(scratch / "achieved", out / "achieved")
     said = sentence(sequence, result)
     write_report(out / "report.html", sequence, achieved=achieved, outcome=said, achieved_task=result["achieved"])
+    goals = [subgoal.image for subgoal in sequence.subgoals if subgoal.image is not None]
+    save_png(side_by_side(sequence.frame.image, goals, achieved), out / "run.png")
 
 
 def sentence(sequence: SubgoalSequence, result: dict[str, Any]) -> str:
@@ -187,7 +189,7 @@ def sentence(sequence: SubgoalSequence, result: dict[str, Any]) -> str:
 
 
 def side_by_side(frame: Image, goals: list[Image], achieved: list[Image]) -> Image:
-    """One picture for a README: the camera frame, then each goal image above what the arm achieved."""
+    """One picture to show around: the camera frame, then each goal image above what the arm achieved."""
     blank = np.full_like(frame, 255)
     upper = [frame, *goals]
     lower = [blank, *achieved, *[blank] * (len(goals) - len(achieved))]

@@ -13,7 +13,7 @@ from itk_embodied.images import save_png
 from itk_embodied.types import Attempt, Subgoal, SubgoalSequence
 
 SCHEMA_VERSION = 1
-_OURS = ("sequence.json", "report.html", "frame.png", "attempts", "achieved")
+_OURS = ("sequence.json", "report.html", "frame.png", "run.png", "attempts", "achieved")
 
 
 def attempt_file(step_number: int, attempt: int) -> str:
