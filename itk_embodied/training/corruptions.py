@@ -10,7 +10,9 @@ import numpy as np
 
 from itk_embodied.training.shards import Record
 from itk_embodied.types import Image
-from itk_sim.symbols import BOWLS, CUBES, DRAWER, MATS
+from itk_sim.cameras import CameraInfo
+from itk_sim.measures import CUBE_M
+from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS
 
 SEGMENT_ID = {name: i + 1 for i, name in enumerate((*CUBES, *BOWLS, *MATS, DRAWER))}
 FREE_IDS = (0,)
@@ -56,7 +58,7 @@ def _centre(mask: np.ndarray) -> Pixel:
 
 def _removed(image: Image, mask: np.ndarray) -> Image:
     """The picture with a thing painted over by what surrounds it."""
-    return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA)
+    return cv2.inpaint(image, mask.astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.uint8)
 
 
 def _seen(seg: np.ndarray, name: str) -> bool:
@@ -115,16 +117,30 @@ def _free_place(
     return None
 
 
+def _fulfils(record: Record, to: tuple[int, int]) -> bool:
+    """Whether a cube on the table there would be in the direction that was asked for, or nearly so."""
+    relation, target = record.step.relation, str(record.step.target)
+    if relation not in DIRECTIONS:
+        return False
+    side = record.after.shape[0]
+    camera = CameraInfo("front", side, side, record.k, record.world_from_camera)
+    x, y, _ = camera.unproject(np.array(to, float), CUBE_M / 2)
+    target_x, target_y, _ = record.after_state.position_m[target]
+    along = {"left_of": target_y - y, "right_of": y - target_y, "in_front_of": x - target_x, "behind": target_x - x}
+    return along[relation] > -0.01
+
+
 def _misplaced(record: Record, rng: np.random.Generator) -> Corrupted | None:
     name = record.step.obj
     if name is None or not _seen(record.after_seg, name):
         return None
-    # Where a relation leaves the place open, only a far place is surely wrong, and "on the table" is right anywhere.
+    # Where a relation leaves the place open, only one on the other side is surely wrong; "on the table" is right
+    # anywhere.
     if record.step.target == "table":
         return None
     mask = _mask(record.after_seg, name, 0)
-    to = _free_place(record, rng, _centre(mask), 9 if record.step.relation in ("in", "on", "at") else 30)
-    if to is None:
+    to = _free_place(record, rng, _centre(mask), 9 if record.step.relation in ("in", "on", "at") else 14)
+    if to is None or _fulfils(record, to):
         return None
     image = _paste(_removed(record.after, _mask(record.after_seg, name, 2)), record.after, mask, to)
     return None if image is None else Corrupted(image, "misplaced", {name: (float(to[0]), float(to[1]))})

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from itk_embodied.training.corruptions import Corrupted, corrupt
+from itk_embodied.training.critic_doubt import doubtful
 from itk_embodied.training.shards import Record
 from itk_embodied.training.vlm_batch import Example, Question
 from itk_embodied.training.vlm_text import NAMES, entry, listed, place, support_words
@@ -19,6 +20,7 @@ from itk_sim.predicates import holds
 from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, GRID, TABLE, SceneState, Step
 
 Pixel = tuple[float, float]
+DOUBT_SHARE = 0.35
 
 
 def cell_of(pixel: Pixel, side: int) -> str:
@@ -155,19 +157,29 @@ def ask(
     kind: str,
     *,
     refine_share: float = 0.3,
+    doubt_share: float = DOUBT_SHARE,
+    sure: bool = True,
 ) -> Question:
-    """A question to the critic and its answer, often cut behind the verdict: the rewritten prompt is soon learnt."""
+    """A question to the critic and its answer, often cut behind the verdict: the rewritten prompt is soon learnt.
+
+    The thought is learnt where it is true: not in the ``doubt_share`` of questions where it is spoilt on purpose, and
+    not where it is only a guess (``sure`` is False).
+    """
     text = instruction(step)
     fixed = grounded_or_plain(step, record.before_state)
     prompt = text if rng.random() < 0.6 else fixed
     refine = prompt if good else fixed
-    said = f"<think>{thought(record, step, spoilt)}</think><answer>"
+    thinks = thought(record, step, spoilt)
+    doubted = rng.random() < doubt_share
+    if doubted:
+        thinks = doubtful(thinks, rng)
     verdict = "true" if good else "false"
-    answer = f'{said}{{"previous_step_success":'
+    answer = f'<think>{thinks}</think><answer>{{"previous_step_success":'
+    thought_learnt = sure and not doubted
     rest = f',"refine_prompt":"{refine}"}}</answer>'
     if rng.random() >= refine_share:
-        return Question(f"{text} | {prompt}", ((answer, True), (verdict, True), (",", False)), kind, good)
-    return Question(f"{text} | {prompt}", ((answer, True), (verdict, True), (rest, True)), kind, good)
+        return Question(f"{text} | {prompt}", ((answer, thought_learnt), (verdict, True), (",", False)), kind, good)
+    return Question(f"{text} | {prompt}", ((answer, thought_learnt), (verdict, True), (rest, True)), kind, good)
 
 
 def grounded_or_plain(step: Step, state: SceneState) -> str:
@@ -191,8 +203,7 @@ def critic_example(
         # A spoilt picture under a wrong instruction is wrong twice; it teaches little, so it is asked less often.
         if step is not None and (spoilt is None or rng.random() < 0.3):
             questions.append(ask(record, step, False, spoilt, rng, "wrong instruction"))
-    side = record.before.shape[0]
-    places = _places(record, spoilt, side)
+    places = visible_places(record, spoilt)
     if rng.random() < listing_share and (spoilt is None or spoilt.kind == "no change"):
         questions += listing_questions(record, rng, no_change=spoilt is not None)
     first, second = shade(rng, record.before, record.after if spoilt is None else spoilt.image)
@@ -239,12 +250,12 @@ def _clear(example: Example) -> bool:
     return example.questions[0].kind == "right"
 
 
-def _places(record: Record, spoilt: Corrupted | None, side: int) -> tuple[dict[str, Pixel | None], ...]:
-    """Targets of the dense head. Damaged things have no clear place and are left out."""
+def visible_places(record: Record, spoilt: Corrupted | None) -> tuple[dict[str, Pixel | None], ...]:
+    """Targets of the dense head, px before and after. Damaged things have no clear place and are left out."""
+    side = record.before.shape[0]
     unchanged = spoilt is not None and spoilt.kind == "no change"
-    states = record.before_state, record.before_state if unchanged else record.after_state
-    both = []
-    for state in states:
+    both: list[dict[str, Pixel | None]] = []
+    for state in (record.before_state, record.before_state if unchanged else record.after_state):
         both.append(
             {n: (state.pixel[n][0] * side, state.pixel[n][1] * side) if listed(state, n) else None for n in NAMES}
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import numpy as np
 
@@ -17,7 +17,13 @@ from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_batch import Example
 from itk_embodied.training.vlm_train import TinyTrainer, TinyTraining
 
+if TYPE_CHECKING:
+    from itk_embodied.training.critic_generated import Gallery
+
 Stage: TypeAlias = Literal["look", "planner", "critic"]
+
+PAINTED_SHARE, PAINTED_RIGHT = 0.35, 0.5
+"""How often the critic judges a generator's picture, and how many of these are right."""
 
 PRESETS: dict[str, TinyTraining] = {
     "look": TinyTraining(out=Path("runs/look"), examples=40_000),
@@ -32,8 +38,18 @@ PRESETS: dict[str, TinyTraining] = {
 }
 
 
-def train_stage(stage: Stage, *, data: Path = Path("data/pairs"), progress: bool = True, **changes: object) -> Path:
-    """Run a stage with its preset, changed where asked; goes on where it stopped. Returns the checkpoint's folder."""
+def train_stage(
+    stage: Stage,
+    *,
+    data: Path = Path("data/pairs"),
+    generated: Path | None = None,
+    progress: bool = True,
+    **changes: object,
+) -> Path:
+    """Run a stage with its preset, changed where asked; goes on where it stopped. Returns the checkpoint's folder.
+
+    ``generated`` holds a generator's pictures for the critic (see `critic_generated`), by default beside ``data``.
+    """
     shards = ShardSet(data)
     if not len(shards):
         raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data --out {data}")
@@ -41,15 +57,24 @@ def train_stage(stage: Stage, *, data: Path = Path("data/pairs"), progress: bool
     if config.start is not None and not config.start.exists():
         raise ConfigError(f"{config.start} is not there; train the stage before it: itk-embodied train look")
 
+    from itk_embodied.training.critic_generated import Gallery
+
+    gallery = Gallery(shards, generated or data.parent / "generated")
+
     def source(rng: np.random.Generator) -> Example:
-        return example_of(stage, shards, rng)
+        return example_of(stage, shards, rng, gallery)
 
-    return TinyTrainer(config, source, shards.refresh).train(progress=progress, label=stage)
+    def refresh() -> None:
+        shards.refresh()
+        gallery.refresh()
+
+    return TinyTrainer(config, source, refresh).train(progress=progress, label=stage)
 
 
-def example_of(stage: Stage, shards: ShardSet, rng: np.random.Generator) -> Example:
-    """One random example of a stage."""
+def example_of(stage: Stage, shards: ShardSet, rng: np.random.Generator, gallery: Gallery | None = None) -> Example:
+    """One random example of a stage. With a ``gallery`` the critic also judges what a generator painted."""
     from itk_embodied.training.critic_data import critic_example, look_example
+    from itk_embodied.training.critic_generated import painting_example
     from itk_embodied.training.planner_data import planner_example
 
     record = shards[int(rng.integers(len(shards)))]
@@ -57,4 +82,6 @@ def example_of(stage: Stage, shards: ShardSet, rng: np.random.Generator) -> Exam
         return look_example(record, rng)
     if stage == "planner":
         return planner_example(record, rng)
+    if gallery is not None and gallery.right and gallery.wrong and rng.random() < PAINTED_SHARE:
+        return painting_example(gallery.draw(rng, right=rng.random() < PAINTED_RIGHT), rng)
     return critic_example(record, rng)

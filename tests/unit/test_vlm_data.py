@@ -132,7 +132,7 @@ def test_wrong_instructions_are_wrong(shards: ShardSet) -> None:
 def test_the_answer_is_the_contract_and_the_thought_says_where_things_are(shards: ShardSet) -> None:
     rng = np.random.default_rng(5)
     for record in shards:
-        question = ask(record, record.step, True, None, rng, "right", refine_share=1.0)
+        question = ask(record, record.step, True, None, rng, "right", refine_share=1.0, doubt_share=0.0)
         verdict = parse_verdict("".join(text for text, _ in question.answer), 0.9)
         assert verdict.success and verdict.refine_prompt == question.text.split(" | ")[1]
         assert verdict.reasoning.endswith("clean")
