@@ -1,0 +1,131 @@
+"""What must happen so that the front camera sees the goal picture: which cube goes where, or the drawer.
+
+Each hypothesis (this cube stands there, all else as it is now) is painted and compared with the goal's colours; the one
+that leaves least unexplained wins. What no single move explains is refused with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+import numpy as np
+
+from itk_sim.cameras import CameraInfo
+from itk_sim.policy.colours import label_cubes
+from itk_sim.policy.fitting import Evidence, disagreement, placements
+from itk_sim.policy.seeing import drawer_in_goal
+from itk_sim.policy.silhouettes import CubeSeen, SceneSeen, paint
+from itk_sim.symbols import CUBES, DRAWER
+
+_SAME_OVERLAP = 0.72  # of a cube's pixels now and in the goal (intersection over union), above which it has not moved
+_LOST_SHARE = 0.3
+_BIG_PX = 60
+_LEAST_MOVE_M = 0.017
+_LEAST_FIT = 0.3
+
+
+class ChangeKind(StrEnum):
+    NONE = "none"
+    MOVE = "move"
+    OPEN = "open"
+    CLOSE = "close"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Change:
+    """What the goal asks for. ``origin`` and ``goal`` are set for a move; ``reason`` where it is unclear."""
+
+    kind: ChangeKind
+    origin: CubeSeen | None = None
+    goal: CubeSeen | None = None
+    reason: str = ""
+
+
+def _unclear(reason: str) -> Change:
+    return Change(ChangeKind.UNCLEAR, reason=reason)
+
+
+def find_change(now: SceneSeen, frame: np.ndarray, goal: np.ndarray, camera: CameraInfo) -> Change:
+    """Compare the scene ``now`` (seen in ``frame``) with the picture ``goal``; both of work size, from ``camera``."""
+    labels_now, labels = label_cubes(frame), label_cubes(goal)
+    open_in_goal = drawer_in_goal(now.drawer, goal, camera)
+    if now.drawer is not None and open_in_goal is not None and open_in_goal != now.drawer.is_open:
+        return _drawer_change(now, labels, camera)
+    changed = [name for name in CUBES if _overlap(labels_now, labels, CUBES.index(name) + 1) < _SAME_OVERLAP]
+    if not changed:
+        return Change(ChangeKind.NONE)
+    return _move(now, labels, camera, changed)
+
+
+def _overlap(labels_now: np.ndarray, labels: np.ndarray, label: int) -> float:
+    """Intersection over union of a cube's pixels; 1 where neither picture shows enough of it."""
+    before, after = labels_now == label, labels == label
+    union = np.count_nonzero(before | after)
+    return 1.0 if union < 14 else np.count_nonzero(before & after) / union
+
+
+def _move(now: SceneSeen, labels: np.ndarray, camera: CameraInfo, changed: list[str]) -> Change:
+    best: tuple[float, CubeSeen] | None = None
+    for name in changed:
+        evidence = Evidence.of(name, labels)
+        if name not in now.cubes or evidence is None or now.covered(name):
+            continue
+        ways = placements(evidence, now.without(name), camera)
+        if ways and ways[0][0].fit > _LEAST_FIT and (best is None or ways[0][1] < best[0]):
+            best = ways[0][1], ways[0][0]
+    unchanged = disagreement(now, labels, camera)
+    if best is None or best[0] > unchanged - 10:
+        return _nothing_moves(now, labels, camera)
+    goal = best[1]
+    origin = now.cubes[goal.name]
+    strays = _strays(now.without(goal.name).having(goal), labels, camera)
+    if strays:
+        return _unclear(f"the goal changes more than one thing: the {goal.name} and the {' and the '.join(strays)}")
+    if np.linalg.norm(goal.pose.position - origin.pose.position) < _LEAST_MOVE_M:
+        return Change(ChangeKind.NONE)
+    return Change(ChangeKind.MOVE, origin, goal)
+
+
+def _nothing_moves(now: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> Change:
+    strays = _strays(now, labels, camera)
+    if not strays:
+        return Change(ChangeKind.NONE)
+    name = strays[0]
+    if now.covered(name):
+        return _unclear(f"the {name} changes in the goal, but another cube stands on it")
+    if name not in now.cubes:
+        return _unclear(f"the goal shows a {name} that cannot be seen now")
+    return _unclear(f"the goal does not show where the {name} should go")
+
+
+def _strays(scene: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> list[str]:
+    """Cubes that the goal shows elsewhere than ``scene`` has them, or not at all though they should be seen, or that
+    ``scene`` lacks."""
+    painted = paint(scene, camera)
+    found = []
+    for label, name in enumerate(CUBES, start=1):
+        expected, shown = painted == label, labels == label
+        size = np.count_nonzero(expected)
+        appears = size == 0 and np.count_nonzero(shown) > 2 * _BIG_PX
+        if appears or (size > _BIG_PX and np.count_nonzero(expected & shown) < _LOST_SHARE * size):
+            found.append(name)
+    return found
+
+
+def _drawer_change(now: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> Change:
+    """The drawer opens or closes; its content appears or goes, nothing else may move."""
+    assert now.drawer is not None
+    kind = ChangeKind.CLOSE if now.drawer.is_open else ChangeKind.OPEN
+    still = {name: cube for name, cube in now.cubes.items() if cube.support != DRAWER}
+    after = replace(now, cubes=still, drawer=now.drawer.moved())
+    for name in CUBES:
+        evidence = Evidence.of(name, labels) if name not in still else None
+        if kind is ChangeKind.OPEN and evidence is not None:
+            inside = [cube for cube, _ in placements(evidence, after, camera) if cube.support == DRAWER]
+            after = after.having(inside[0]) if inside else after
+    strays = _strays(after, labels, camera)
+    if strays:
+        return _unclear(f"the goal changes more than one thing: the drawer and the {' and the '.join(strays)}")
+    return Change(kind)
