@@ -102,7 +102,9 @@ def run_demo(task: str, *, seed: int, out: Path, stack: str) -> bool:
             _wait_ready(graph, robot)
             progress.remove_task(loading)
             console.print(f"[bold]task[/bold] {wanted.text}")
-            graph.run_task(wanted.text, deadline_s=TASK_S, seed=wanted.seed)
+            status = graph.run_task(wanted.text, deadline_s=TASK_S, seed=wanted.seed)
+            if not sequences:  # ended from outside while the models were stuck
+                raise ItkError(f"the task ended as {status['state']}: {status['reason']}")
             moving = progress.add_task("the arm carries out the goal images", total=None)
             result = _result(robot, Path(scratch))
             progress.remove_task(moving)
