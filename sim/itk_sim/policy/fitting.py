@@ -95,8 +95,8 @@ class OutlineFit:
     def best(self, x: float, y: float, z: float, yaws: Iterable[float] = _YAWS) -> tuple[Pose, float]:
         """The pose at height ``z`` with least cost near (x, y), by pattern search; its cost per pixel of the blob.
 
-        A blob smaller than a cube is a cube partly hidden, and its middle is not the cube's: then the search also starts
-        farther away and nearer.
+        A blob smaller than a cube is a cube partly hidden, and its middle is not the cube's: then the search also
+        starts farther away and nearer.
         """
         whole = self._area(Pose(x, y, z, 0.4))
         starts = (0.0,) if self._pixels > 0.8 * whole else (0.0, -0.02, -0.045, 0.025)
