@@ -36,6 +36,7 @@ class GeneratorTraining:
         sigma: noise of the flow's start. changed_weight: how much more a changed pixel's error counts.
         soften: share of samples of the last half whose cubes are blurred a little, as generated ones are.
         reader_steps: batches of sentences that the reader is trained on first, if it is not in ``out`` yet.
+        candidates: how often the exported pipeline paints a picture, to keep the one it is surest of.
         init: pipeline folder to start from where there is no run to go on with.
     """
 
@@ -57,6 +58,7 @@ class GeneratorTraining:
     threads: int = 1
     save_every_s: float = 180.0
     reader_steps: int = 1500
+    candidates: int = 3
     init: Path | None = None
 
     def __post_init__(self) -> None:
@@ -102,6 +104,7 @@ class Editor(nn.Module):
             patch=self.patch,
             sigma=self.config.sigma,
             band=list(self.config.band),
+            candidates=self.config.candidates,
         )
 
 

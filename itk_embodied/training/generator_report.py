@@ -54,7 +54,13 @@ class Painted:
 
 
 def paint(
-    pipeline: CompositeFlowEditPipeline, records: Sequence[Record], text: str, *, steps: int = 8, seed: int = 0
+    pipeline: CompositeFlowEditPipeline,
+    records: Sequence[Record],
+    text: str,
+    *,
+    steps: int = 8,
+    seed: int = 0,
+    candidates: int | None = None,
 ) -> list[Painted]:
     """Paint and check the records' steps; picture i has seed ``seed + i``, whatever the batch."""
     if text not in TEXTS:
@@ -66,7 +72,8 @@ def paint(
         part, words = records[first : first + BATCH], texts[first : first + BATCH]
         generators = [torch.Generator().manual_seed(seed + first + i) for i in range(len(part))]
         frames = [PIL.Image.fromarray(record.before) for record in part]
-        (images,) = pipeline(frames, words, steps, generators, output_type="np", return_dict=False)
+        options = {"output_type": "np", "return_dict": False, "candidates": candidates}
+        (images,) = pipeline(frames, words, steps, generators, **options)
         painted += [Painted(r, w, i, check_edit(i, r)) for r, w, i in zip(part, words, images, strict=True)]
     return painted
 
@@ -95,17 +102,27 @@ def sheet(painted: Sequence[Painted], path: Path, columns: int = 4, scale: int =
 
 
 def report(
-    pipeline_folder: Path, data: Path, out: Path, *, n: int, texts: Sequence[str], steps: int, seed: int
+    pipeline_folder: Path,
+    data: Path,
+    out: Path,
+    *,
+    n: int,
+    texts: Sequence[str],
+    steps: int,
+    seed: int,
+    candidates: int | None,
 ) -> dict:
     """Writes ``OUT.json`` and ``OUT.png`` and returns what is in the former."""
     shards = ShardSet(data, "held-out")
     pipeline = CompositeFlowEditPipeline.from_pretrained(pipeline_folder)
     pipeline.set_progress_bar_config(disable=True)
     records = [shards[int(i)] for i in np.random.default_rng(seed).permutation(len(shards))[:n]]
-    result: dict = {"pipeline": pipeline_folder.name, "pairs": len(records), "steps": steps, "seed": seed, "texts": {}}
+    settings = {"pairs": len(records), "steps": steps, "seed": seed}
+    settings["candidates"] = candidates or pipeline.config.candidates
+    result: dict = {"pipeline": pipeline_folder.name, **settings, "texts": {}}
     for index, text in enumerate(texts):
         start = time.perf_counter()
-        painted = paint(pipeline, records, text, steps=steps, seed=seed)
+        painted = paint(pipeline, records, text, steps=steps, seed=seed, candidates=candidates)
         if index == 0:
             sheet(painted[:40], out.with_suffix(".png"))
         reasons: dict[str, int] = {}
@@ -144,11 +161,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("-n", type=int, default=500, help="pairs")
     parser.add_argument("--texts", nargs="+", default=list(TEXTS), choices=list(TEXTS))
     parser.add_argument("--steps", type=int, default=8)
+    parser.add_argument("--candidates", type=int, help="paint so many, keep the surest; default: as exported")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     args.out.parent.mkdir(parents=True, exist_ok=True)
-    result = report(args.pipeline, args.data, args.out, n=args.n, texts=args.texts, steps=args.steps, seed=args.seed)
+    chosen = {"n": args.n, "texts": args.texts, "steps": args.steps, "seed": args.seed, "candidates": args.candidates}
+    result = report(args.pipeline, args.data, args.out, **chosen)
     print(table(result))
     for name, text in result["texts"].items():
         print(f"{name}: {text['seconds_per_image']:.3f} s an image; refused: {text['reasons']}")

@@ -87,6 +87,14 @@ def test_frames_keep_their_size_and_batches_equal_single_calls(pipeline):
     assert np.abs(np.asarray(both[1]).astype(int) - alone).max() <= 2
 
 
+def test_of_many_candidates_one_is_kept(pipeline):
+    many = pipeline([picture(), picture()], [TEXT, TEXT], 2, torch.Generator().manual_seed(0), candidates=3).images
+    assert len(many) == 2 and many[0].size == (200, 200)
+    assert (np.asarray(many[0]) != np.asarray(many[1])).any()
+    with pytest.raises(InputError, match="candidates"):
+        pipeline(picture(), TEXT, candidates=0)
+
+
 def test_the_callback_can_stop_the_painting(pipeline):
     seen = []
 
