@@ -14,15 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from itk_sim.language import instruction
 from transformers import Qwen3VLForConditionalGeneration
 
 from itk_embodied.evaluation.stats import Rate
 from itk_embodied.training.corruptions import CORRUPTIONS
 from itk_embodied.training.critic_data import wrong_step
+from itk_embodied.training.critic_generated import Gallery
 from itk_embodied.training.judge_batch import BatchJudge
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_train import load_or_build_tokenizer
+from itk_sim.language import instruction
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,18 @@ def battery(shards: ShardSet, count: int, seed: int = 0) -> list[Case]:
         spoilt = CORRUPTIONS[kind](record, rng)
         if spoilt is not None:
             cases.append(Case(record.before, spoilt.image, f"{said} | {said}", kind, False))
+    return cases
+
+
+def painted(gallery: Gallery, most: int = 200) -> list[Case]:
+    """What the generator really painted, asked about in the plan's words; only pictures clearly right or wrong."""
+    cases = []
+    for good, numbers in ((True, gallery.right), (False, gallery.wrong)):
+        for number in numbers[:most]:
+            painting = gallery[number]
+            said = instruction(painting.record.step)
+            kind = "painted right" if good else "painted wrong"
+            cases.append(Case(painting.record.before, painting.image, f"{said} | {said}", kind, good))
     return cases
 
 
@@ -90,16 +103,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", type=Path, default=Path("data/pairs"))
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--threshold", type=float, default=None, help="default: that of the checkpoint's itk.json")
+    parser.add_argument("--generated", type=Path, default=Path("data/generated"), help="see critic_generated")
+    parser.add_argument(
+        "--choose", type=float, default=None, metavar="SHARE",
+        help="write to the checkpoint's itk.json the lowest threshold with at most this share of false accepts; "
+        "use another seed for the report",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     model = Qwen3VLForConditionalGeneration.from_pretrained(args.checkpoint, dtype=torch.float32)
     judge = BatchJudge(model, load_or_build_tokenizer(args.checkpoint))
-    cases = battery(ShardSet(args.data, "held-out"), args.pairs, args.seed)
+    shards = ShardSet(args.data, "held-out")
+    cases = battery(shards, args.pairs, args.seed) + painted(Gallery(shards, args.generated))
     judged = judge([(c.before, c.after) for c in cases], [c.text for c in cases])
-    noted = json.loads((args.checkpoint / "itk.json").read_text()).get("accept_threshold", 0.5)
-    record = score(cases, [j.true_probability for j in judged], noted if args.threshold is None else args.threshold)
+    probabilities = [j.true_probability for j in judged]
+    notes = json.loads((args.checkpoint / "itk.json").read_text())
+    if args.choose is not None:
+        notes["accept_threshold"] = round(choose_threshold(cases, probabilities, args.choose), 4)
+        (args.checkpoint / "itk.json").write_text(json.dumps(notes, indent=2) + "\n")
+    threshold = notes.get("accept_threshold", 0.5) if args.threshold is None else args.threshold
+    record = score(cases, probabilities, threshold)
     for case, answer in list(zip(cases, judged, strict=True))[:6]:
         print(f"{case.kind}: {case.text}\n   {answer.true_probability:.3f} {answer.thought}")
     print(json.dumps(record, indent=1))

@@ -1,30 +1,36 @@
 """How good is a planner on held-out scenes: is its plan right, carried out symbolically on the true state?
 
-``python -m itk_embodied.training.planner_eval --checkpoint DIR`` asks through the same adapter as at run time.
+``python -m itk_embodied.training.planner_eval --checkpoint DIR`` asks through the same adapter as at run time; with
+``--batched`` many at once and without constraints, which is faster and counts malformed answers as wrong.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from itk_sim.errors import SimError
-from itk_sim.language import parse_instruction
-from itk_sim.planning import plan_achieves
-from itk_sim.tasks import TaskSpec, sample_task
 from tqdm import tqdm
 
 from itk_embodied.agents.base import CallContext, Planner
+from itk_embodied.agents.contracts import parse_plan
 from itk_embodied.errors import ModelOutputError
 from itk_embodied.evaluation.stats import Rate
 from itk_embodied.training.shards import ShardSet
-from itk_embodied.types import Plan, Task
+from itk_embodied.types import Image, Plan, Task
+from itk_sim.errors import SimError
+from itk_sim.language import instruction, parse_instruction
+from itk_sim.planning import plan_achieves
+from itk_sim.symbols import SceneState
+from itk_sim.tasks import TaskSpec, sample_task
+
+Answerer: TypeAlias = Callable[[Sequence[Image], Sequence[str]], list[str]]
+"""Pictures and task sentences in, whole answers out."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Answered:
     wanted: str
 
 
-def judge_plan(plan: Plan, task: TaskSpec, state: Any) -> bool:
+def judge_plan(plan: Plan, task: TaskSpec, state: SceneState) -> bool:
     """A feasible task's plan reaches its goal; an impossible one's paints nothing."""
     if not task.steps:
         return not plan.image_steps
@@ -49,22 +55,42 @@ def judge_plan(plan: Plan, task: TaskSpec, state: Any) -> bool:
     return bool(steps) and plan_achieves(steps, state, task.goal)
 
 
-def evaluate(planner: Planner, shards: ShardSet, count: int, split: str, seed: int = 0) -> list[Answered]:
+def ask_one_by_one(planner: Planner) -> Answerer:
+    """Through the adapter, as at run time: every answer is well-formed."""
+
+    def answer(images: Sequence[Image], texts: Sequence[str]) -> list[str]:
+        answers = []
+        for number, (image, text) in enumerate(zip(images, tqdm(texts, desc="plans"), strict=True)):
+            try:
+                answers.append(planner.plan(image, Task(text), CallContext(seed=number)).raw)
+            except ModelOutputError as error:
+                answers.append(error.raw)
+        return answers
+
+    return answer
+
+
+def evaluate(ask: Answerer, shards: ShardSet, count: int, split: str, seed: int = 0) -> list[Answered]:
     """Ask about ``count`` held-out pictures, one random task each, in the wording of ``split``."""
-    answered = []
-    for number in tqdm(range(count), desc=f"plans, {split} wording"):
+    records, tasks = [], []
+    for number in range(count):
         rng = np.random.default_rng([seed, 31, number])
-        record = shards[int(rng.integers(len(shards)))]
-        task = sample_task(record.before_state, rng, split=split)  # type: ignore[arg-type]
-        try:
-            plan = planner.plan(record.before, Task(task.text), CallContext(seed=number))
-            planned = "; ".join(step.instruction or f"({step.auxiliary_text})" for step in plan.steps)
-            right = judge_plan(plan, task, record.before_state)
-        except ModelOutputError as error:
-            right, planned = False, f"malformed: {error}"
-        wanted = "; ".join(str(step) for step in task.steps) or f"({task.refusal})"
-        answered.append(Answered(task.family, right, task.text, planned, wanted))
-    return answered
+        records.append(shards[int(rng.integers(len(shards)))])
+        tasks.append(sample_task(records[-1].before_state, rng, split=split))  # type: ignore[arg-type]
+    raw = ask([record.before for record in records], [task.text for task in tasks])
+    return [judge_answer(text, task, r.before_state) for text, task, r in zip(raw, tasks, records, strict=True)]
+
+
+def judge_answer(raw: str, task: TaskSpec, state: SceneState) -> Answered:
+    """A planner's whole text against the task's truth. What breaks the contract is wrong."""
+    try:
+        plan = parse_plan(raw)
+        planned = "; ".join(step.instruction or f"({step.auxiliary_text})" for step in plan.steps)
+        right = judge_plan(plan, task, state)
+    except ModelOutputError as error:
+        right, planned = False, f"malformed: {error}"
+    wanted = "; ".join(instruction(step) for step in task.steps) or f"({task.refusal})"
+    return Answered(task.family, right, task.text, planned, wanted)
 
 
 def summary(answered: Iterable[Answered]) -> dict[str, Any]:
@@ -78,26 +104,44 @@ def summary(answered: Iterable[Answered]) -> dict[str, Any]:
     return {"all": rate(answers), "families": {f: rate([a for a in answers if a.family == f]) for f in families}}
 
 
+def _adapter(checkpoint: Path) -> Answerer:
+    from itk_embodied.agents.qwen3vl.planner import Qwen3VLPlanner
+    from itk_embodied.agents.settings import Qwen3VLPlannerSettings
+
+    return ask_one_by_one(
+        Qwen3VLPlanner.from_settings(
+            Qwen3VLPlannerSettings(
+                checkpoint=str(checkpoint.resolve()), prompt="embedded-planner", max_new_tokens=1024
+            )
+        )
+    )
+
+
+def _batched(checkpoint: Path) -> Answerer:
+    from transformers import Qwen3VLForConditionalGeneration
+
+    from itk_embodied.training.plan_batch import BatchPlanner
+    from itk_embodied.training.vlm_train import load_or_build_tokenizer
+
+    model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
+    return BatchPlanner(model, load_or_build_tokenizer(checkpoint))
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure a planner on held-out scenes and wordings.")
     parser.add_argument("--checkpoint", type=Path, default=Path("itk_embodied/checkpoints/planner"))
     parser.add_argument("--data", type=Path, default=Path("data/pairs"))
     parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--batched", action="store_true", help="many at once, unconstrained")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
     parser.add_argument("--failures", type=int, default=10, help="how many to print")
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
-    from itk_embodied.agents.qwen3vl.planner import Qwen3VLPlanner
-    from itk_embodied.agents.settings import Qwen3VLPlannerSettings
-
-    settings = Qwen3VLPlannerSettings(
-        checkpoint=str(args.checkpoint.resolve()), prompt="embedded-planner", max_new_tokens=1024
-    )
-    planner = Qwen3VLPlanner.from_settings(settings)
+    ask = _batched(args.checkpoint) if args.batched else _adapter(args.checkpoint)
     record = {}
     for split in ("train", "wording"):
-        answered = evaluate(planner, ShardSet(args.data, "held-out"), args.tasks, split, args.seed)
+        answered = evaluate(ask, ShardSet(args.data, "held-out"), args.tasks, split, args.seed)
         record[split] = summary(answered)
         for a in [a for a in answered if not a.right][: args.failures]:
             print(f"  [{a.family}] {a.text!r}\n     planned: {a.planned}\n     wanted:  {a.wanted}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -70,6 +71,7 @@ class _Truth:
 
     def __init__(self, shards: ShardSet) -> None:
         self.shards, self.calls = shards, 0
+        self.text_encoder = SimpleNamespace(tables=[], vectors=lambda shares: torch.zeros(1))
 
     def set_progress_bar_config(self, **options: object) -> None:
         pass
