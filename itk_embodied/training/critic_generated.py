@@ -165,7 +165,8 @@ def _seen(painting: Painting) -> Record:
     u, v = record.after_state.pixel[record.step.obj]
     # The middle of the visible faces is not where the cube's centre projects to: the shift is that of the truth.
     shift = np.clip(np.array([u, v]) * side - truth, -2, 2)
-    pixel = tuple(float(x) for x in (np.array(place) + shift) / side)
+    u, v = (np.array(place) + shift) / side
+    pixel = (float(u), float(v))
     pixels = dict(record.after_state.pixel) | {record.step.obj: pixel}
     return replace(record, after_state=replace(record.after_state, pixel=pixels))
 
@@ -190,7 +191,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shards = ShardSet(args.data, args.split)
     new = paint(shards, args.checkpoint, args.out, args.count, args.seed)
     gallery = Gallery(shards, args.out)
-    right = sum(painting.check.ok for painting in gallery)
+    right = sum(painting.check.ok for painting in (gallery[i] for i in range(len(gallery))))
     print(f"{new} new paintings; {args.out} has {len(gallery)} of this split, {right} of them right")
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -72,7 +73,7 @@ def paint(
         part, words = records[first : first + BATCH], texts[first : first + BATCH]
         generators = [torch.Generator().manual_seed(seed + first + i) for i in range(len(part))]
         frames = [PIL.Image.fromarray(record.before) for record in part]
-        options = {"output_type": "np", "return_dict": False, "candidates": candidates}
+        options: dict[str, Any] = {"output_type": "np", "return_dict": False, "candidates": candidates}
         (images,) = pipeline(frames, words, steps, generators, **options)
         painted += [Painted(r, w, i, check_edit(i, r)) for r, w, i in zip(part, words, images, strict=True)]
     return painted

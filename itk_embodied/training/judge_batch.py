@@ -33,7 +33,8 @@ class BatchJudge:
     """Asks a tiny critic about many pairs."""
 
     def __init__(self, model: Qwen3VLForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
-        self.model, self.tokenizer = model, tokenizer
+        self.model: Any = model
+        self.tokenizer = tokenizer
         self.packer = Packer(tokenizer, TinySize())
         self.key = tokenizer.convert_tokens_to_ids(KEY)
         [self.true_id], [self.false_id] = (self.packer.ids(word) for word in ("true", "false"))
@@ -57,14 +58,14 @@ class BatchJudge:
         prefix = [*packer.opening, *[packer.image_id] * cells, *packer.closing]
         rows = [prefix + packer.ids(text) + packer.turn for text in texts]
         length = max(map(len, rows))
-        pad = self.tokenizer.pad_token_id
+        pad = int(self.tokenizer.pad_token_id)
         ids = torch.tensor([[pad] * (length - len(row)) + row for row in rows])
         mask = torch.tensor([[0] * (length - len(row)) + [1] * len(row) for row in rows])
         merge = packer.size.merge
         out: Any = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
-            mm_token_type_ids=(ids == packer.image_id).long(),
+            mm_token_type_ids=torch.eq(ids, packer.image_id).long(),
             pixel_values=packer.patches([Example(before, after, ()) for before, after in pairs]),
             image_grid_thw=torch.tensor([[1, packer.rows * merge, packer.columns * merge]] * len(rows)),
             max_new_tokens=MAX_THOUGHT_TOKENS,

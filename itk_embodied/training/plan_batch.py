@@ -60,5 +60,6 @@ class BatchPlanner:
         ends = {pad, int(self.tokenizer.eos_token_id)}
         tokens = [[token for token in row if token not in ends] for row in written.tolist()]
         return [
-            self.tokenizer.decode(row, skip_special_tokens=False, clean_up_tokenization_spaces=False) for row in tokens
+            str(self.tokenizer.decode(row, skip_special_tokens=False, clean_up_tokenization_spaces=False))
+            for row in tokens
         ]

@@ -1,6 +1,6 @@
 """What the planner learns from: a picture, a task in free wording, and the plan of the simulator's oracle.
 
-The thought before the plan lists everything the picture shows, so the plan can follow from words the model wrote itself.
+The thought before the plan lists everything the picture shows, so the plan can follow from the model's own words.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def plan_question(state: SceneState, task: TaskSpec) -> Question:
 
 
 def planner_example(
-    record: Record, rng: np.random.Generator, *, tasks: int = 3, listing_share: float = 0.15
+    record: Record, rng: np.random.Generator, *, tasks: int = 2, listing_share: float = 0.15
 ) -> Example:
     """One picture with several tasks."""
     before = rng.random() < 0.5

@@ -61,7 +61,7 @@ class Packer:
         step = self.size.patch_px * self.size.merge
         self.rows, self.columns = (BOTTOM - TOP) // step, SIDE_PX // step
         self.opening = self.ids("<|im_start|>user\n<|vision_start|>")
-        self.image_id = tokenizer.convert_tokens_to_ids("<|image_pad|>")
+        self.image_id = int(tokenizer.convert_tokens_to_ids("<|image_pad|>"))  # type: ignore[arg-type]
         self.closing = self.ids("<|vision_end|>")
         self.turn = self.ids("<|im_end|>\n<|im_start|>assistant\n")
         self.end = self.ids("<|im_end|>")

@@ -1,5 +1,6 @@
-"""The same arithmetic as transformers' Qwen3-VL, arranged for training on a CPU: pictures of one size in one attention call,
-patches through a matrix product, and text layers compiled. What is saved afterwards is the plain model.
+"""The same arithmetic as transformers' Qwen3-VL, arranged for training on a CPU.
+
+Pictures of one size go through one attention call, patches through a matrix product, and text layers compiled. What is saved afterwards is the plain model.
 """
 
 from __future__ import annotations
@@ -39,8 +40,9 @@ def _attend_by_picture(
     length, pictures = hidden_states.shape[0], cu_seqlens.shape[0] - 1
     query, key, value = self.qkv(hidden_states).reshape(length, 3, self.num_heads, -1).permute(1, 0, 2, 3).unbind(0)
     query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-    split = [
-        part.reshape(pictures, length // pictures, self.num_heads, -1).transpose(1, 2) for part in (query, key, value)
-    ]
-    seen = F.scaled_dot_product_attention(*split, scale=self.scaling)
+
+    def split(part: Tensor) -> Tensor:
+        return part.reshape(pictures, length // pictures, self.num_heads, -1).transpose(1, 2)
+
+    seen = F.scaled_dot_product_attention(split(query), split(key), split(value), scale=self.scaling)
     return self.proj(seen.transpose(1, 2).reshape(length, -1))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,8 @@ class TinyTrainer:
         speed_up(self.model, compiled=config.compiled)
         self.features: Tensor | None = None
         self.model.model.visual.merger.register_forward_hook(self._keep_features)
-        self.dense = DenseHead(self.model.get_input_embeddings().weight.shape[1], self.packer)
+        text: Any = self.model.config.text_config
+        self.dense = DenseHead(text.hidden_size, self.packer)
         if config.start is not None and (config.start.parent / "dense.safetensors").exists():
             from safetensors.torch import load_file
 

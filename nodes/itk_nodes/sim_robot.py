@@ -19,6 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from itk_embodied.bridges import ReceivedSubgoal, SubgoalClient
+from itk_embodied.bridges.frames import FramePublisher
+from itk_embodied.bridges.wire import PlanMessage
+from itk_embodied.errors import ItkError
+from itk_embodied.images import save_png
+from itk_embodied.types import Frame
 from itk_sim.errors import SimError
 from itk_sim.language import parse_instruction
 from itk_sim.outcome import plan_failure
@@ -26,13 +32,6 @@ from itk_sim.policy import GoalImagePolicy, SimRobot
 from itk_sim.scene import SceneSpec
 from itk_sim.symbols import SceneState
 from itk_sim.table import Table
-
-from itk_embodied.bridges import ReceivedSubgoal, SubgoalClient
-from itk_embodied.bridges.frames import FramePublisher
-from itk_embodied.bridges.wire import PlanMessage
-from itk_embodied.errors import ItkError
-from itk_embodied.images import save_png
-from itk_embodied.types import Frame
 
 FRAME_PERIOD_S = 0.2
 

@@ -112,7 +112,10 @@ def build_model(
 ) -> Qwen3VLForConditionalGeneration:
     """A new model with random weights, scaled by fan-in, and waves as the vision tower's position embedding."""
     size = size or TinySize()
-    token = tokenizer.convert_tokens_to_ids
+
+    def token(text: str) -> int:
+        return int(tokenizer.convert_tokens_to_ids(text))  # type: ignore[arg-type]
+
     head = size.width // size.heads
     grid = SIDE_PX // size.patch_px
     config = Qwen3VLConfig(
