@@ -1,6 +1,7 @@
 """The same arithmetic as transformers' Qwen3-VL, arranged for training on a CPU.
 
-Pictures of one size go through one attention call, patches through a matrix product, and text layers compiled. What is saved afterwards is the plain model.
+Pictures of one size go through one attention call, patches through a matrix product, and text layers compiled. What is
+saved afterwards is the plain model.
 """
 
 from __future__ import annotations
