@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from itk_sim.arm import Arm, Pose, min_jerk
 from itk_sim.errors import SimError
 from itk_sim.expert import cube_pose, run_plan, run_step

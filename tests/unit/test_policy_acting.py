@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
 from itk_sim.errors import SimError
 from itk_sim.goals import goal_image
 from itk_sim.policy import GoalImagePolicy, RobotInterface, SimRobot
@@ -79,7 +80,7 @@ class OnlyTheInterface:
     def __init__(self, robot: SimRobot) -> None:
         self._robot = robot
 
-    def __getattr__(self, name: str):  # noqa: ANN204
+    def __getattr__(self, name: str):
         allowed = {name for kind in RobotInterface.__mro__ for name in vars(kind) if not name.startswith("_")}
         if name not in allowed:
             raise AssertionError(f"the policy used {name}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from itk_sim.arm import Pose
 from itk_sim.cameras import CameraInfo
 from itk_sim.measures import COLOURS, FRONT_EYE_M, FRONT_TARGET_M
@@ -106,7 +107,7 @@ def test_every_way_to_stand_is_judged_by_the_whole_picture(camera: CameraInfo) -
     assert ways[0][0].support == "yellow cube" and ways[0][1] < ways[-1][1]
 
 
-def _change(now: SceneSeen, then: SceneSeen, camera: CameraInfo, size: int = WORK_PX):  # noqa: ANN202
+def _change(now: SceneSeen, then: SceneSeen, camera: CameraInfo, size: int = WORK_PX):
     import cv2
 
     frame, goal = picture(now, camera), picture(then, camera)

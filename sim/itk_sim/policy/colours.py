@@ -16,7 +16,7 @@ WORK_PX = 256
 """Pictures are brought to this size before anything is measured in them."""
 
 _HUE_DEG: dict[str, tuple[float, float]] = {
-    "red cube": (-14.0, 13.0),
+    "red cube": (-14.0, 10.0),
     "orange cube": (15.0, 38.0),
     "yellow cube": (40.0, 68.0),
     "green cube": (90.0, 150.0),
@@ -24,7 +24,7 @@ _HUE_DEG: dict[str, tuple[float, float]] = {
     "purple cube": (258.0, 325.0),
 }
 _SEED: dict[str, tuple[float, float]] = {
-    "red cube": (0.62, 0.16),
+    "red cube": (0.65, 0.16),
     "orange cube": (0.79, 0.30),
     "yellow cube": (0.66, 0.30),
     "green cube": (0.50, 0.14),

@@ -27,8 +27,13 @@ from itk_sim.symbols import CUBES, DRAWER, TABLE
 LEAST_BLOB_PX = 14
 """Fewer pixels of a colour than this are no cube."""
 _HALF_M = CUBE_M / 2
-_ON_CUBE_M, _IN_BOWL_M, _IN_TRAY_M = 0.026, 0.060, 0.046
+_ON_CUBE_M, _IN_BOWL_M, _IN_TRAY_M = 0.024, 0.058, 0.040
+_SLACK_M = 0.032  # the middle of what is seen of a cube may be this far from the cube's
+_TABLE_X_M, _TABLE_Y_M = (0.28, 0.70), 0.36
+_APART_M = 0.035
 _OTHER_CUBE_COST = 0.1  # of a pixel that another cube claims: it may stand in front
+_SLIVER_PX = 40.0
+_LEAST_EXPLAINED = 0.3
 _YAWS = np.deg2rad(np.arange(0, 90, 15))
 _START_STEPS, _END_STEP_M = (0.008, 0.008, np.deg2rad(10)), 0.0012
 
@@ -42,13 +47,13 @@ class Evidence:
     blob: np.ndarray
 
     @classmethod
-    def of(cls, name: str, labels: np.ndarray) -> Evidence | None:
+    def of(cls, name: str, labels: np.ndarray, least_px: int = LEAST_BLOB_PX) -> Evidence | None:
         """None where the picture does not show the cube."""
         mask = labels == CUBES.index(name) + 1
-        if np.count_nonzero(mask) < LEAST_BLOB_PX:
+        if np.count_nonzero(mask) < least_px:
             return None
         blob = largest_blob(mask)
-        return cls(name, labels, blob) if np.count_nonzero(blob) >= LEAST_BLOB_PX else None
+        return cls(name, labels, blob) if np.count_nonzero(blob) >= least_px else None
 
     @property
     def centre_px(self) -> np.ndarray:
@@ -58,6 +63,23 @@ class Evidence:
     @property
     def lowest_px(self) -> int:
         return int(np.nonzero(self.blob)[0].max())
+
+
+@dataclass(frozen=True)
+class Disc:
+    """Where a cube's centre may be: around what carries it (world, m)."""
+
+    x: float
+    y: float
+    radius: float
+
+    def holds(self, x: float, y: float) -> bool:
+        return bool(np.hypot(x - self.x, y - self.y) <= self.radius)
+
+    def nearest(self, x: float, y: float) -> tuple[float, float]:
+        away = np.array([x - self.x, y - self.y])
+        inwards = away * min(1.0, self.radius / max(float(np.hypot(*away)), 1e-9))
+        return self.x + float(inwards[0]), self.y + float(inwards[1])
 
 
 class OutlineFit:
@@ -92,22 +114,33 @@ class OutlineFit:
         fill(self._canvas, hull(self._camera, cube_points(pose)) - self._shift, 1)
         return float(self._cost[self._canvas > 0].sum()) + self._pixels
 
-    def best(self, x: float, y: float, z: float, yaws: Iterable[float] = _YAWS) -> tuple[Pose, float]:
+    def best(
+        self, x: float, y: float, z: float, yaws: Iterable[float] = _YAWS, within: Disc | None = None
+    ) -> tuple[Pose, float]:
         """The pose at height ``z`` with least cost near (x, y), by pattern search; its cost per pixel of the blob.
 
         A blob smaller than a cube is a cube partly hidden, and its middle is not the cube's: then the search also
         starts farther away and nearer.
         """
         whole = self._area(Pose(x, y, z, 0.4))
-        starts = (0.0,) if self._pixels > 0.8 * whole else (0.0, -0.02, -0.045, 0.025)
-        return min((self._descend(x + dx, y, z, yaws) for dx in starts), key=lambda found: found[1])
+        starts = [(0.0, 0.0)]
+        if self._pixels < 0.8 * whole:
+            starts += [(-0.02, 0.0), (-0.045, 0.0), (0.025, 0.0)]
+        if self._pixels < 0.3 * whole:
+            starts += [(dx, dy) for dx in (0.0, -0.025) for dy in (-0.02, 0.02)]
+        points = [(x + dx, y + dy) for dx, dy in starts]
+        if within is not None:
+            points = [within.nearest(*point) for point in points]
+        return min((self._descend(*point, z, yaws, within) for point in points), key=lambda found: found[1])
 
     def _area(self, pose: Pose) -> float:
         self._canvas[:] = 0
         fill(self._canvas, hull(self._camera, cube_points(pose)) - self._shift, 1)
         return float(np.count_nonzero(self._canvas))
 
-    def _descend(self, x: float, y: float, z: float, yaws: Iterable[float]) -> tuple[Pose, float]:
+    def _descend(
+        self, x: float, y: float, z: float, yaws: Iterable[float], within: Disc | None
+    ) -> tuple[Pose, float]:
         pose = min((Pose(x, y, z, float(yaw)) for yaw in yaws), key=self.cost)
         least = self.cost(pose)
         steps = np.array(_START_STEPS)
@@ -115,12 +148,24 @@ class OutlineFit:
             better = False
             for dx, dy, dyaw in np.concatenate([np.diag(steps), -np.diag(steps)]):
                 other = Pose(pose.x + dx, pose.y + dy, z, pose.yaw + dyaw)
+                if within is not None and not within.holds(other.x, other.y):
+                    continue
                 cost = self.cost(other)
                 if cost < least - 1e-6:
                     pose, least, better = other, cost, True
             if not better:
                 steps = steps / 2
-        return Pose(pose.x, pose.y, z, float((pose.yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4)), least / self._pixels
+        yaw = float((pose.yaw + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+        return Pose(pose.x, pose.y, z, yaw), least / max(self._pixels, _SLIVER_PX)
+
+
+def best_placement(evidence: Evidence, scene: SceneSeen, camera: CameraInfo) -> tuple[CubeSeen, float] | None:
+    """The best of `placements` if it explains a fair part of the cube's pixels, else None."""
+    ways = placements(evidence, scene, camera)
+    if not ways:
+        return None
+    explained = disagreement(scene, evidence.labels, camera) - ways[0][1]
+    return ways[0] if explained > _LEAST_EXPLAINED * np.count_nonzero(evidence.blob) else None
 
 
 def placements(evidence: Evidence, scene: SceneSeen, camera: CameraInfo) -> list[tuple[CubeSeen, float]]:
@@ -129,33 +174,31 @@ def placements(evidence: Evidence, scene: SceneSeen, camera: CameraInfo) -> list
     found: list[CubeSeen] = []
     free = OutlineFit(evidence, camera, _hidden_by_bowls(evidence, scene, camera))
 
-    def fit(support: str, z: float, hidden: np.ndarray | None = None) -> CubeSeen:
+    def fit(support: str, z: float, within: Disc | None = None, hidden: np.ndarray | None = None) -> None:
         x, y, _ = camera.unproject(evidence.centre_px, z)
-        pose, cost = (free if hidden is None else OutlineFit(evidence, camera, hidden)).best(float(x), float(y), z)
-        return CubeSeen(evidence.name, pose, support, max(0.0, 1.0 - cost))
+        if within is not None and np.hypot(x - within.x, y - within.y) > within.radius + _SLACK_M:
+            return
+        outline = free if hidden is None else OutlineFit(evidence, camera, hidden)
+        pose, cost = outline.best(float(x), float(y), z, within=within)
+        cube = CubeSeen(evidence.name, pose, support, max(0.0, 1.0 - cost))
+        if support != TABLE or _can_stand(cube, scene):
+            found.append(cube)
 
-    table = fit(TABLE, _HALF_M)
-    if not _inside_something(table, scene):
-        found.append(table)
+    fit(TABLE, _HALF_M)
     for below in scene.cubes.values():
-        if scene.covered(below.name) or below.support == DRAWER or below.support.endswith("bowl"):
-            continue
-        z = below.pose.z + CUBE_M
-        x, y, _ = camera.unproject(evidence.centre_px, z)
-        if np.hypot(x - below.pose.x, y - below.pose.y) < 2 * _ON_CUBE_M:
-            on_top = fit(below.name, z)
-            if np.hypot(on_top.pose.x - below.pose.x, on_top.pose.y - below.pose.y) < _ON_CUBE_M:
-                found.append(on_top)
+        if not (scene.covered(below.name) or below.support == DRAWER or below.support.endswith("bowl")):
+            fit(below.name, below.pose.z + CUBE_M, Disc(below.pose.x, below.pose.y, _ON_CUBE_M))
     for bowl in scene.bowls:
         wall = np.zeros(evidence.blob.shape, np.uint8)
         fill_bowl_near_wall(wall, camera, bowl, 1)
         for z in (BOWL_FLOOR_M + _HALF_M, BOWL_FLOOR_M + 3 * _HALF_M):
-            x, y, _ = camera.unproject(evidence.centre_px, z)
-            if np.hypot(x - bowl.x, y - bowl.y) < 1.5 * _IN_BOWL_M:
-                inside = fit(bowl.name, z, wall > 0)
-                if np.hypot(inside.pose.x - bowl.x, inside.pose.y - bowl.y) < _IN_BOWL_M:
-                    found.append(inside)
-    found += _in_tray(evidence, scene, camera, fit)
+            fit(bowl.name, z, Disc(bowl.x, bowl.y, _IN_BOWL_M), wall > 0)
+    if scene.drawer is not None and scene.drawer.is_open:
+        walls = np.zeros(evidence.blob.shape, np.uint8)
+        for outline in tray_near_walls(camera, scene.drawer):
+            fill(walls, outline, 1)
+        tray = Disc(scene.drawer.x, scene.drawer.tray_y, _IN_TRAY_M)
+        fit(DRAWER, TRAY_FLOOR_M + _HALF_M, tray, walls > 0)
     judged = [(cube, disagreement(scene.having(cube), evidence.labels, camera)) for cube in found]
     return sorted(judged, key=lambda item: item[1])
 
@@ -168,33 +211,18 @@ def _hidden_by_bowls(evidence: Evidence, scene: SceneSeen, camera: CameraInfo) -
     return canvas > 0
 
 
-def _in_tray(evidence: Evidence, scene: SceneSeen, camera: CameraInfo, fit) -> list[CubeSeen]:  # type: ignore[no-untyped-def]
-    drawer = scene.drawer
-    if drawer is None or not drawer.is_open:
-        return []
-    z = TRAY_FLOOR_M + _HALF_M
-    x, y, _ = camera.unproject(evidence.centre_px, z)
-    if max(abs(x - drawer.x), abs(y - drawer.tray_y)) > 1.5 * _IN_TRAY_M:
-        return []
-    walls = np.zeros(evidence.blob.shape, np.uint8)
-    for outline in tray_near_walls(camera, drawer):
-        fill(walls, outline, 1)
-    inside = fit(DRAWER, z, walls > 0)
-    if max(abs(inside.pose.x - drawer.x), abs(inside.pose.y - drawer.tray_y)) > _IN_TRAY_M:
-        return []
-    return [inside]
-
-
-def _inside_something(cube: CubeSeen, scene: SceneSeen) -> bool:
-    """Whether a cube on the table would stick in a bowl, in the drawer or in another cube."""
+def _can_stand(cube: CubeSeen, scene: SceneSeen) -> bool:
+    """Whether a cube on the table is within reach and sticks neither in a bowl nor the drawer nor another cube."""
     x, y = cube.pose.x, cube.pose.y
+    if not (_TABLE_X_M[0] < x < _TABLE_X_M[1] and abs(y) < _TABLE_Y_M):
+        return False
     if any(np.hypot(x - bowl.x, y - bowl.y) < 0.07 for bowl in scene.bowls):
-        return True
+        return False
     drawer = scene.drawer
     if drawer is not None and abs(x - drawer.x) < 0.06 and y > drawer.post_y + 0.03:
-        return True
-    return any(
-        np.hypot(x - other.pose.x, y - other.pose.y) < 0.75 * CUBE_M and abs(cube.pose.z - other.pose.z) < 0.75 * CUBE_M
+        return False
+    return all(
+        np.hypot(x - other.pose.x, y - other.pose.y) > _APART_M or abs(cube.pose.z - other.pose.z) > 0.75 * CUBE_M
         for other in scene.cubes.values()
     )
 

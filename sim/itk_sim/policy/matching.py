@@ -12,9 +12,8 @@ from enum import StrEnum
 import numpy as np
 
 from itk_sim.cameras import CameraInfo
-from itk_sim.policy.colours import label_cubes
-from itk_sim.policy.fitting import Evidence, disagreement, placements
-from itk_sim.policy.seeing import drawer_in_goal
+from itk_sim.policy.fitting import Evidence, best_placement, disagreement, placements
+from itk_sim.policy.seeing import cube_labels, drawer_in_goal
 from itk_sim.policy.silhouettes import CubeSeen, SceneSeen, paint
 from itk_sim.symbols import CUBES, DRAWER
 
@@ -22,7 +21,7 @@ _SAME_OVERLAP = 0.72  # of a cube's pixels now and in the goal (intersection ove
 _LOST_SHARE = 0.3
 _BIG_PX = 60
 _LEAST_MOVE_M = 0.017
-_LEAST_FIT = 0.3
+_SLIVER_PX = 6  # so much of a cube behind a tower is enough to know where it is
 
 
 class ChangeKind(StrEnum):
@@ -49,7 +48,7 @@ def _unclear(reason: str) -> Change:
 
 def find_change(now: SceneSeen, frame: np.ndarray, goal: np.ndarray, camera: CameraInfo) -> Change:
     """Compare the scene ``now`` (seen in ``frame``) with the picture ``goal``; both of work size, from ``camera``."""
-    labels_now, labels = label_cubes(frame), label_cubes(goal)
+    labels_now, labels = (cube_labels(image, now.drawer, camera) for image in (frame, goal))
     open_in_goal = drawer_in_goal(now.drawer, goal, camera)
     if now.drawer is not None and open_in_goal is not None and open_in_goal != now.drawer.is_open:
         return _drawer_change(now, labels, camera)
@@ -67,18 +66,18 @@ def _overlap(labels_now: np.ndarray, labels: np.ndarray, label: int) -> float:
 
 
 def _move(now: SceneSeen, labels: np.ndarray, camera: CameraInfo, changed: list[str]) -> Change:
-    best: tuple[float, CubeSeen] | None = None
+    best: tuple[CubeSeen, float] | None = None
     for name in changed:
-        evidence = Evidence.of(name, labels)
+        evidence = Evidence.of(name, labels, _SLIVER_PX)
         if name not in now.cubes or evidence is None or now.covered(name):
             continue
-        ways = placements(evidence, now.without(name), camera)
-        if ways and ways[0][0].fit > _LEAST_FIT and (best is None or ways[0][1] < best[0]):
-            best = ways[0][1], ways[0][0]
+        way = best_placement(evidence, now.without(name), camera)
+        if way is not None and (best is None or way[1] < best[1]):
+            best = way
     unchanged = disagreement(now, labels, camera)
-    if best is None or best[0] > unchanged - 10:
+    if best is None or best[1] > unchanged - 10:
         return _nothing_moves(now, labels, camera)
-    goal = best[1]
+    goal = best[0]
     origin = now.cubes[goal.name]
     strays = _strays(now.without(goal.name).having(goal), labels, camera)
     if strays:

@@ -9,21 +9,31 @@ from itk_sim.cameras import CameraInfo
 from itk_sim.measures import DRAWER_CENTRE_M, DRAWER_OPEN_M, HANDLE_BEFORE_CENTRE_M
 from itk_sim.policy.bowls import find_bowls
 from itk_sim.policy.colours import hsv, label_cubes, mask_black
-from itk_sim.policy.fitting import Evidence, placements
-from itk_sim.policy.silhouettes import DrawerSeen, SceneSeen, fill, hull, post_points, stem_points
+from itk_sim.policy.fitting import Evidence, best_placement
+from itk_sim.policy.silhouettes import DrawerSeen, SceneSeen, cabinet_outline, fill, hull, post_points, stem_points
 from itk_sim.symbols import CUBES
 
 _CLOSED_POST_Y_M = DRAWER_CENTRE_M[1] - HANDLE_BEFORE_CENTRE_M
 _SEARCH_M = 0.02
 _LEAST_HANDLE_FIT = 0.45
-_LEAST_FIT, _DOUBTFUL_FIT = 0.25, 0.85
+_DOUBTFUL_FIT = 0.85
 
 
 def see(image: np.ndarray, camera: CameraInfo) -> SceneSeen:
     """Everything found in a work-size picture taken by ``camera`` (of that size)."""
     drawer = find_drawer(image, camera)
-    bowls = tuple(bowl for bowl in find_bowls(image, camera) if not _over_drawer(bowl.x, bowl.y, drawer))
-    return find_cubes(label_cubes(image), SceneSeen({}, bowls, drawer), camera)
+    labels = cube_labels(image, drawer, camera)
+    bowls = find_bowls(image, camera, (labels > 0) | mask_black(image))
+    bowls = [bowl for bowl in bowls if not _over_drawer(bowl.x, bowl.y, drawer)]
+    return find_cubes(labels, SceneSeen({}, tuple(bowls), drawer), camera)
+
+
+def cube_labels(image: np.ndarray, drawer: DrawerSeen | None, camera: CameraInfo) -> np.ndarray:
+    """`label_cubes`, but nothing on the drawer's cabinet: its brown may be reddish."""
+    labels = label_cubes(image)
+    if drawer is not None:
+        fill(labels, cabinet_outline(camera, drawer), 0)
+    return labels
 
 
 def find_cubes(labels: np.ndarray, scene: SceneSeen, camera: CameraInfo) -> SceneSeen:
@@ -41,8 +51,8 @@ def find_cubes(labels: np.ndarray, scene: SceneSeen, camera: CameraInfo) -> Scen
 
 
 def _place(evidence: Evidence, scene: SceneSeen, camera: CameraInfo) -> SceneSeen:
-    ways = placements(evidence, scene, camera)
-    return scene.having(ways[0][0]) if ways and ways[0][0].fit > _LEAST_FIT else scene
+    best = best_placement(evidence, scene, camera)
+    return scene if best is None else scene.having(best[0])
 
 
 def _over_drawer(x: float, y: float, drawer: DrawerSeen | None) -> bool:

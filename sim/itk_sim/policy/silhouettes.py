@@ -154,13 +154,17 @@ def tray_near_walls(camera: CameraInfo, drawer: DrawerSeen) -> list[np.ndarray]:
     return [hull(camera, wall), hull(camera, face)]
 
 
+def cabinet_outline(camera: CameraInfo, drawer: DrawerSeen) -> np.ndarray:
+    """The outline of the drawer's cabinet."""
+    x, y, wide, deep = drawer.x, drawer.tray_y + drawer.slide_m, CABINET_X_M / 2, CABINET_Y_M / 2
+    return hull(camera, _box((x - wide, y - deep, 0.0), (x + wide, y + deep, CABINET_Z_M)))
+
+
 def _drawer_outlines(camera: CameraInfo, drawer: DrawerSeen) -> list[np.ndarray]:
     half, top = TRAY_INNER_M / 2 + WALL_M, TRAY_FLOOR_M + TRAY_WALL_M
-    x, y, cabinet_y = drawer.x, drawer.tray_y, drawer.tray_y + drawer.slide_m
-    tray = _box((x - half, y - half, 0.0), (x + half, y + half, top))
-    wide, deep = CABINET_X_M / 2, CABINET_Y_M / 2
-    cabinet = _box((x - wide, cabinet_y - deep, 0.0), (x + wide, cabinet_y + deep, CABINET_Z_M))
-    return [hull(camera, cabinet), hull(camera, tray), hull(camera, post_points(drawer.x, drawer.post_y))]
+    x, y = drawer.x, drawer.tray_y
+    tray = hull(camera, _box((x - half, y - half, 0.0), (x + half, y + half, top)))
+    return [cabinet_outline(camera, drawer), tray, hull(camera, post_points(drawer.x, drawer.post_y))]
 
 
 def post_points(x: float, y: float) -> np.ndarray:
