@@ -152,6 +152,16 @@ def test_a_cube_that_vanishes_or_appears_is_refused(camera: CameraInfo) -> None:
     assert new.kind is ChangeKind.UNCLEAR and "yellow cube" in new.reason
 
 
+@pytest.mark.parametrize("x", [0.36, 0.60])  # smaller and larger than the one that stays
+def test_a_goal_with_two_of_the_same_cube_is_refused(camera: CameraInfo, x: float) -> None:
+    frame = picture(scene(*START), camera)
+    goal = frame.copy()
+    twice = picture(scene(cube("red", x, 0.22)), camera)  # and the first one stays where it was
+    goal[(twice != WOOD).any(2)] = twice[(twice != WOOD).any(2)]
+    change = find_change(find_cubes(label_cubes(frame), SceneSeen(), camera), frame, goal, camera)
+    assert change.kind is ChangeKind.UNCLEAR and "more than once" in change.reason
+
+
 def test_a_covered_cube_is_not_pulled_out(camera: CameraInfo) -> None:
     now = scene(*START, cube("yellow", 0.4, -0.15, 0.06, support="red cube"))
     then = scene(cube("red", 0.58, 0.2), *START[1:], cube("yellow", 0.4, -0.15, 0.02))

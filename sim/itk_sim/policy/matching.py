@@ -21,6 +21,7 @@ _SAME_OVERLAP = 0.72  # of a cube's pixels now and in the goal (intersection ove
 _LOST_SHARE = 0.3
 _BIG_PX = 60
 _LEAST_MOVE_M = 0.017
+_COPY_PX, _COPY_APART_PX = 45, 20.0  # a whole cube has 130 to 250 pixels and is 14 wide
 _SLIVER_PX = 6  # so much of a cube behind a tower is enough to know where it is
 
 
@@ -66,6 +67,9 @@ def _overlap(labels_now: np.ndarray, labels: np.ndarray, label: int) -> float:
 
 
 def _move(now: SceneSeen, labels: np.ndarray, camera: CameraInfo, changed: list[str]) -> Change:
+    twice = next((name for name in changed if _copies(name, labels)), None)
+    if twice is not None:
+        return _unclear(f"the goal shows the {twice} more than once")
     best: tuple[CubeSeen, float] | None = None
     for name in changed:
         evidence = Evidence.of(name, labels, _SLIVER_PX)
@@ -85,6 +89,15 @@ def _move(now: SceneSeen, labels: np.ndarray, camera: CameraInfo, changed: list[
     if np.linalg.norm(goal.pose.position - origin.pose.position) < _LEAST_MOVE_M:
         return Change(ChangeKind.NONE)
     return Change(ChangeKind.MOVE, origin, goal)
+
+
+def _copies(name: str, labels: np.ndarray) -> bool:
+    """Whether a cube's colour is seen at two places too far apart to be one cube with something in front of it."""
+    evidence = Evidence.of(name, labels)
+    if evidence is None:
+        return False
+    rest = Evidence.of(name, np.where(evidence.blob, 0, labels), _COPY_PX)
+    return rest is not None and float(np.linalg.norm(rest.centre_px - evidence.centre_px)) > _COPY_APART_PX
 
 
 def _nothing_moves(now: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> Change:
