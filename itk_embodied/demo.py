@@ -177,7 +177,7 @@ def _write(sequence: SubgoalSequence, achieved: list[Image], result: dict[str, A
 
 
 def sentence(sequence: SubgoalSequence, result: dict[str, Any]) -> str:
-    """How it ended, in plain words."""
+    """How it ended, in plain words; "task achieved" is the simulator's word, never the planner's."""
     attempts = f"{sequence.attempts} attempt{'' if sequence.attempts == 1 else 's'}"
     steps = len(sequence.subgoals)
     took = f"{attempts} for {steps} step{'' if steps == 1 else 's'}"
@@ -186,7 +186,9 @@ def sentence(sequence: SubgoalSequence, result: dict[str, Any]) -> str:
             f"; the first verified subgoal after {sequence.first_subgoal_s:.1f} s, all after {sequence.total_s:.1f} s"
         )
     if result["achieved"]:
-        return f"Task achieved: {took}."
+        if result["judged_by"] == "task":
+            return f"Task achieved: {took}."
+        return f"Plan carried out (the task's wording is too free for the simulator to judge by): {took}."
     return f"Task NOT achieved ({result['why'] or sequence.reason or sequence.status}): {took}."
 
 

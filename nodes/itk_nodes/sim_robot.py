@@ -30,6 +30,7 @@ from itk_sim.language import parse_instruction
 from itk_sim.outcome import plan_failure
 from itk_sim.policy import GoalImagePolicy, SimRobot
 from itk_sim.scene import SceneSpec
+from itk_sim.staging import told_steps
 from itk_sim.symbols import SceneState
 from itk_sim.table import Table
 
@@ -99,16 +100,19 @@ def serve(table: Table, scene: SceneSpec, args: argparse.Namespace) -> dict[str,
 def record(
     ended: TaskEnded, steps: list[dict[str, Any]], stopped: str, before: SceneState, after: SceneState
 ) -> dict[str, Any]:
-    """What happened, and whether the table is as the plan says."""
+    """What happened, and whether the table is as the task says."""
     instructions = [step.instruction for step in ended.plan.steps if step.instruction] if ended.plan else []
+    told = told_steps(ended.plan.task) if ended.plan else None
     why = stopped or ended.reason
     if not why:
         try:
-            why = plan_failure([parse_instruction(text) for text in instructions], before, after)
+            # What the sentence says, where it can be read; else the plan's own steps, and the record says so.
+            why = plan_failure(told or [parse_instruction(text) for text in instructions], before, after)
         except SimError as error:
             why = f"the plan cannot be judged: {error}"
     achieved = ended.status == "verified" and bool(instructions) and not why
-    return {"status": ended.status, "achieved": achieved, "why": why, "executed": steps}
+    judged_by = "task" if told else "plan"
+    return {"status": ended.status, "achieved": achieved, "judged_by": judged_by, "why": why, "executed": steps}
 
 
 def main(argv: Sequence[str] | None = None) -> int:

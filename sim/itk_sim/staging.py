@@ -9,8 +9,10 @@ import re
 
 import numpy as np
 
+from itk_sim.errors import SimError
+from itk_sim.language import parse_instruction
 from itk_sim.scene import SceneSpec
-from itk_sim.symbols import BOWL_COLOURS, CUBE_COLOURS, MAT_COLOURS
+from itk_sim.symbols import BOWL_COLOURS, CUBE_COLOURS, MAT_COLOURS, Step
 
 _BOWL_WORDS = r"(?:bowls?|dish(?:es)?|basins?)"
 COMPANY = 4
@@ -40,3 +42,15 @@ def scene_for(text: str, seed: int) -> SceneSpec:
         drawer_open=False,
         stacked=False,
     )
+
+
+def told_steps(text: str) -> tuple[Step, ...] | None:
+    """The steps that a sentence in canonical wording asks for, to judge a run by; None for any freer wording.
+
+    ``put the red cube in the teal bowl, then stack the blue cube on the green cube`` is canonical.
+    """
+    clauses = re.split(r"(?:,|;)?\s*(?:\band\s+)?\bthen\b\s*|;\s*", text.strip().rstrip(".!"))
+    try:
+        return tuple(parse_instruction(clause.strip(" ,")) for clause in clauses)
+    except SimError:
+        return None

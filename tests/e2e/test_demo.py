@@ -60,6 +60,13 @@ def test_staging_puts_what_the_sentence_names_on_the_table() -> None:
     assert len(scene.cubes) >= 4 and scene == scene_for("Put the red cube in the teal bowl, then open the drawer", 3)
 
 
+def test_a_run_is_judged_by_the_task_where_its_wording_is_canonical() -> None:
+    steps = told_steps("put the red cube in the teal bowl, then stack the blue cube on the green cube")
+    assert steps == (Step("place", "red cube", "in", "teal bowl"), Step("place", "blue cube", "on", "green cube"))
+    assert told_steps("open the drawer; close the drawer.") == (Step("open"), Step("close"))
+    assert told_steps("would you kindly tidy up") is None
+
+
 def test_only_what_lasts_of_a_plan_is_judged() -> None:
     put = Step("place", "red cube", "on", "table")
     beside = Step("place", "blue cube", "left_of", "red cube")
