@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 from scripted import gradient_image
 
+from itk_embodied.mesa import load_triton_first
 from itk_embodied.types import Frame
+
+load_triton_first()  # tests that render and tests that run models share this process
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from itk_embodied.errors import InputError, did_you_mean
 from itk_embodied.evaluation.bench import bench_pipeline
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Episode, Goals, summary
 from itk_embodied.evaluation.stats import Rate
+from itk_embodied.mesa import load_triton_first
 from itk_embodied.run import build_pipeline, console
 from itk_embodied.types import Frame, Task
 from itk_sim.scene import SceneSpec
@@ -35,6 +36,7 @@ def run_eval(
     if goals not in {goal.value for goal in Goals}:
         raise InputError(f"--goals {goals!r} is unknown; {did_you_mean(goals, [goal.value for goal in Goals])}")
     kind = Goals(goals)
+    load_triton_first()
     lines = task_lines(suite, tasks, episodes, seed)
     # "unverified" takes the first image of every step as it comes: the generator without its critic.
     unverified = kind is not Goals.GENERATED
@@ -104,6 +106,7 @@ def _print_table(episodes: list[Episode], title: str) -> None:
 
 def run_bench_pipeline(*, stack: str, tasks: int, seed: int) -> dict[str, Any]:
     """Time ``tasks`` tasks of the simulated table, after one warm-up."""
+    load_triton_first()
     pipeline = build_pipeline(stack)
     lines = task_lines("single", None, tasks + 1, seed)
     with Table() as table, _progress() as progress:

@@ -8,7 +8,7 @@ from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, plan_of
 from itk_embodied import PipelineConfig, VisualSubgoalPipeline
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Goals, may_move, summary
 
-pytest.importorskip("mujoco")
+pytest.importorskip("itk_sim.table")  # before mujoco itself, so that it picks a renderer that needs no screen
 
 from itk_sim.symbols import SceneState
 from itk_sim.table import Table

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mujoco")
+pytest.importorskip("itk_sim.table")  # before mujoco itself, so that it picks a renderer that needs no screen
 pytest.importorskip("torch")
 
 from itk_sim.outcome import lasting, plan_failure
 from itk_sim.scene import SceneSpec
-from itk_sim.staging import scene_for
+from itk_sim.staging import scene_for, told_steps
 from itk_sim.symbols import Step
 from itk_sim.table import Table
 
