@@ -9,7 +9,7 @@ import numpy as np
 
 from itk_sim.arm import Pose
 from itk_sim.cameras import CameraInfo
-from itk_sim.measures import BOWL_FLOOR_M, CUBE_M, TRAY_FLOOR_M
+from itk_sim.measures import BOWL_FLOOR_M, CUBE_M, TRAY_FLOOR_M, WORKSPACE_X_M, WORKSPACE_Y_M
 from itk_sim.policy.colours import largest_blob
 from itk_sim.policy.silhouettes import (
     CubeSeen,
@@ -29,7 +29,7 @@ LEAST_BLOB_PX = 14
 _HALF_M = CUBE_M / 2
 _ON_CUBE_M, _IN_BOWL_M, _IN_TRAY_M = 0.024, 0.058, 0.040
 _SLACK_M = 0.032  # the middle of what is seen of a cube may be this far from the cube's
-_TABLE_X_M, _TABLE_Y_M = (0.28, 0.70), 0.36
+_BEYOND_M = 0.018
 _APART_M = 0.035
 _OTHER_CUBE_COST = 0.1  # of a pixel that another cube claims: it may stand in front
 _SLIVER_PX = 40.0
@@ -191,7 +191,9 @@ def placements(evidence: Evidence, scene: SceneSeen, camera: CameraInfo) -> list
     for bowl in scene.bowls:
         wall = np.zeros(evidence.blob.shape, np.uint8)
         fill_bowl_near_wall(wall, camera, bowl, 1)
-        for z in (BOWL_FLOOR_M + _HALF_M, BOWL_FLOOR_M + 3 * _HALF_M):
+        on_floor, on_others = BOWL_FLOOR_M + _HALF_M, BOWL_FLOOR_M + 3 * _HALF_M
+        filled = any(cube.support == bowl.name for cube in scene.cubes.values())
+        for z in (on_floor, on_others) if filled else (on_floor,):
             fit(bowl.name, z, Disc(bowl.x, bowl.y, _IN_BOWL_M), wall > 0)
     if scene.drawer is not None and scene.drawer.is_open:
         walls = np.zeros(evidence.blob.shape, np.uint8)
@@ -214,7 +216,7 @@ def _hidden_by_bowls(evidence: Evidence, scene: SceneSeen, camera: CameraInfo) -
 def _can_stand(cube: CubeSeen, scene: SceneSeen) -> bool:
     """Whether a cube on the table is within reach and sticks neither in a bowl nor the drawer nor another cube."""
     x, y = cube.pose.x, cube.pose.y
-    if not (_TABLE_X_M[0] < x < _TABLE_X_M[1] and abs(y) < _TABLE_Y_M):
+    if not (_inside(x, WORKSPACE_X_M) and _inside(y, WORKSPACE_Y_M)):
         return False
     if any(np.hypot(x - bowl.x, y - bowl.y) < 0.07 for bowl in scene.bowls):
         return False
@@ -225,6 +227,10 @@ def _can_stand(cube: CubeSeen, scene: SceneSeen) -> bool:
         np.hypot(x - other.pose.x, y - other.pose.y) > _APART_M or abs(cube.pose.z - other.pose.z) > 0.75 * CUBE_M
         for other in scene.cubes.values()
     )
+
+
+def _inside(value: float, limits: tuple[float, float]) -> bool:
+    return limits[0] - _BEYOND_M < value < limits[1] + _BEYOND_M
 
 
 def disagreement(scene: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+import cv2
 import numpy as np
 
 from itk_sim.cameras import CameraInfo
@@ -21,7 +22,7 @@ _SAME_OVERLAP = 0.72  # of a cube's pixels now and in the goal (intersection ove
 _LOST_SHARE = 0.3
 _BIG_PX = 60
 _LEAST_MOVE_M = 0.017
-_COPY_PX, _COPY_APART_PX = 45, 20.0  # a whole cube has 130 to 250 pixels and is 14 wide
+_COPY_PX, _COPY_APART_PX = 12, 20.0  # less two pixels all round; a cube is 14 wide
 _SLIVER_PX = 6  # so much of a cube behind a tower is enough to know where it is
 
 
@@ -52,11 +53,11 @@ def find_change(now: SceneSeen, frame: np.ndarray, goal: np.ndarray, camera: Cam
     labels_now, labels = (cube_labels(image, now.drawer, camera) for image in (frame, goal))
     open_in_goal = drawer_in_goal(now.drawer, goal, camera)
     if now.drawer is not None and open_in_goal is not None and open_in_goal != now.drawer.is_open:
-        return _drawer_change(now, labels, camera)
+        return _drawer_change(now, labels_now, labels, camera)
     changed = [name for name in CUBES if _overlap(labels_now, labels, CUBES.index(name) + 1) < _SAME_OVERLAP]
     if not changed:
         return Change(ChangeKind.NONE)
-    return _move(now, labels, camera, changed)
+    return _move(now, labels_now, labels, camera, changed)
 
 
 def _overlap(labels_now: np.ndarray, labels: np.ndarray, label: int) -> float:
@@ -66,8 +67,10 @@ def _overlap(labels_now: np.ndarray, labels: np.ndarray, label: int) -> float:
     return 1.0 if union < 14 else np.count_nonzero(before & after) / union
 
 
-def _move(now: SceneSeen, labels: np.ndarray, camera: CameraInfo, changed: list[str]) -> Change:
-    twice = next((name for name in changed if _copies(name, labels)), None)
+def _move(
+    now: SceneSeen, labels_now: np.ndarray, labels: np.ndarray, camera: CameraInfo, changed: list[str]
+) -> Change:
+    twice = next((name for name in changed if _copies(name, labels_now, labels)), None)
     if twice is not None:
         return _unclear(f"the goal shows the {twice} more than once")
     best: tuple[CubeSeen, float] | None = None
@@ -80,10 +83,10 @@ def _move(now: SceneSeen, labels: np.ndarray, camera: CameraInfo, changed: list[
             best = way
     unchanged = disagreement(now, labels, camera)
     if best is None or best[1] > unchanged - 10:
-        return _nothing_moves(now, labels, camera)
+        return _nothing_moves(now, labels_now, labels, camera)
     goal = best[0]
     origin = now.cubes[goal.name]
-    strays = _strays(now.without(goal.name).having(goal), labels, camera)
+    strays = _strays(now.without(goal.name).having(goal), labels_now, labels, camera, goal.name)
     if strays:
         return _unclear(f"the goal changes more than one thing: the {goal.name} and the {' and the '.join(strays)}")
     if np.linalg.norm(goal.pose.position - origin.pose.position) < _LEAST_MOVE_M:
@@ -91,17 +94,26 @@ def _move(now: SceneSeen, labels: np.ndarray, camera: CameraInfo, changed: list[
     return Change(ChangeKind.MOVE, origin, goal)
 
 
-def _copies(name: str, labels: np.ndarray) -> bool:
-    """Whether a cube's colour is seen at two places too far apart to be one cube with something in front of it."""
-    evidence = Evidence.of(name, labels)
+def _copies(name: str, labels_now: np.ndarray, labels: np.ndarray) -> bool:
+    """Whether the goal shows a cube at two places too far apart to be one cube with something in front of it. Stripes
+    of its colour between two others do not count, nor what looks so now already (the bright top of another cube)."""
+    label = CUBES.index(name) + 1
+    evidence, origin = Evidence.of(name, labels), Evidence.of(name, labels_now)
     if evidence is None:
         return False
-    rest = Evidence.of(name, np.where(evidence.blob, 0, labels), _COPY_PX)
-    return rest is not None and float(np.linalg.norm(rest.centre_px - evidence.centre_px)) > _COPY_APART_PX
+    rest = (labels == label) & ~evidence.blob
+    if origin is not None:
+        alike = (labels_now == label) & ~origin.blob
+        rest &= cv2.dilate(alike.astype(np.uint8), np.ones((3, 3), np.uint8)) == 0
+    solid = cv2.erode(rest.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    if np.count_nonzero(solid) < _COPY_PX:
+        return False
+    v, u = np.nonzero(solid)
+    return float(np.hypot(*(np.array([u.mean(), v.mean()]) + 0.5 - evidence.centre_px))) > _COPY_APART_PX
 
 
-def _nothing_moves(now: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> Change:
-    strays = _strays(now, labels, camera)
+def _nothing_moves(now: SceneSeen, labels_now: np.ndarray, labels: np.ndarray, camera: CameraInfo) -> Change:
+    strays = _strays(now, labels_now, labels, camera)
     if not strays:
         return Change(ChangeKind.NONE)
     name = strays[0]
@@ -112,21 +124,30 @@ def _nothing_moves(now: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> Ch
     return _unclear(f"the goal does not show where the {name} should go")
 
 
-def _strays(scene: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> list[str]:
+def _strays(
+    scene: SceneSeen, labels_now: np.ndarray, labels: np.ndarray, camera: CameraInfo, mover: str = ""
+) -> list[str]:
     """Cubes that the goal shows elsewhere than ``scene`` has them, or not at all though they should be seen, or that
-    ``scene`` lacks."""
+    ``scene`` lacks. What the goal shows where it is seen now has not strayed, however well it was measured."""
     painted = paint(scene, camera)
     found = []
     for label, name in enumerate(CUBES, start=1):
         expected, shown = painted == label, labels == label
         size = np.count_nonzero(expected)
+        if name != mover and _stays(labels_now == label, shown):
+            continue
         appears = size == 0 and np.count_nonzero(shown) > 2 * _BIG_PX
         if appears or (size > _BIG_PX and np.count_nonzero(expected & shown) < _LOST_SHARE * size):
             found.append(name)
     return found
 
 
-def _drawer_change(now: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> Change:
+def _stays(before: np.ndarray, after: np.ndarray) -> bool:
+    least = min(np.count_nonzero(before), np.count_nonzero(after))
+    return bool(least > _SLIVER_PX and np.count_nonzero(before & after) > 0.5 * least)
+
+
+def _drawer_change(now: SceneSeen, labels_now: np.ndarray, labels: np.ndarray, camera: CameraInfo) -> Change:
     """The drawer opens or closes; its content appears or goes, nothing else may move."""
     assert now.drawer is not None
     kind = ChangeKind.CLOSE if now.drawer.is_open else ChangeKind.OPEN
@@ -137,7 +158,7 @@ def _drawer_change(now: SceneSeen, labels: np.ndarray, camera: CameraInfo) -> Ch
         if kind is ChangeKind.OPEN and evidence is not None:
             inside = [cube for cube, _ in placements(evidence, after, camera) if cube.support == DRAWER]
             after = after.having(inside[0]) if inside else after
-    strays = _strays(after, labels, camera)
+    strays = _strays(after, labels_now, labels, camera)
     if strays:
         return _unclear(f"the goal changes more than one thing: the drawer and the {' and the '.join(strays)}")
     return Change(kind)
