@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-TASK ?= put the red cube in the teal bowl, then stack the blue cube on the green cube
+TASK ?= put the red cube in the drawer
 SEED ?= 7
 OUT ?= out/demo
 

@@ -130,9 +130,7 @@ def run(
 
 @app.command()
 def demo(
-    task: Annotated[
-        str, typer.Option("--task", help="What the arm shall do.")
-    ] = "put the red cube in the teal bowl, then stack the blue cube on the green cube",
+    task: Annotated[str, typer.Option("--task", help="What the arm shall do.")] = "put the red cube in the drawer",
     seed: SeedOption = 7,
     out: Annotated[Path, typer.Option("--out", help="Folder for report.html, sequence.json and PNGs.")] = Path(
         "out/demo"
