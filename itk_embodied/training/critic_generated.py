@@ -2,7 +2,7 @@
 
 ``python -m itk_embodied.training.critic_generated --count 2000`` paints steps of the simulator's pairs, checks each
 picture against the ground truth (`generator_eval.check_edit`) and keeps it under ``data/generated``. Few denoising
-steps make more mistakes, so their number varies.
+steps and a single candidate make more mistakes, so their numbers vary.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from itk_embodied.types import Image
 from itk_sim.language import grounded, instruction
 
 BATCH = 16
-DENOISING_STEPS = (2, 4, 8, 8)
+DENOISING_STEPS, CANDIDATES = (2, 4, 8, 8), (1, 1, 3)
 CLEARLY_RIGHT, CLEARLY_WRONG = 0.6, 0.45
 """A picture right by a hair is not taught as right, nor one wrong by a hair as wrong."""
 
@@ -64,9 +64,11 @@ def paint(shards: ShardSet, checkpoint: Path, out: Path, count: int, seed: int =
         generators = [torch.Generator().manual_seed(int(rng.integers(2**31))) for _ in records]
         frames = [PIL.Image.fromarray(record.before) for record in records]
         texts = [_prompt(record, rng) for record in records]
-        steps = int(rng.choice(DENOISING_STEPS))
+        steps, candidates = int(rng.choice(DENOISING_STEPS)), int(rng.choice(CANDIDATES))
         _tell(pipeline, records)
-        (images,) = pipeline(frames, texts, steps, generators, output_type="np", return_dict=False)
+        (images,) = pipeline(
+            frames, texts, steps, generators, output_type="np", return_dict=False, candidates=candidates
+        )
         checks = [asdict(check_edit(image, record)) for image, record in zip(images, records, strict=True)]
         keys = [list(shards.keys[i]) for i in chosen]
         staging = path.with_suffix(".partial")
@@ -83,7 +85,7 @@ def _tell(pipeline: Any, records: Sequence[Record]) -> None:
     slots = torch.tensor([slot_values(record.step) for record in records])
     shares = [F.one_hot(slots[:, i], len(table.weight)).float() for i, table in enumerate(encoder.tables)]
     vectors = encoder.vectors(shares).detach()
-    encoder.forward = lambda tokens: vectors
+    encoder.forward = lambda tokens: vectors.repeat_interleave(len(tokens) // len(vectors), 0)
 
 
 def _prompt(record: Record, rng: np.random.Generator) -> str:

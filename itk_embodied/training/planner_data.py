@@ -1,6 +1,7 @@
 """What the planner learns from: a picture, a task in free wording, and the plan of the simulator's oracle.
 
-The thought before the plan lists everything the picture shows, so the plan can follow from the model's own words.
+The thought before the plan lists everything the picture shows and says plainly what the task means, so the plan can
+follow from the model's own words.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ import numpy as np
 
 from itk_embodied.agents.contracts import format_plan
 from itk_embodied.training.critic_data import listing_question, shade
+from itk_embodied.training.planner_text import drawn_task, recoloured, roughened
 from itk_embodied.training.shards import Record
 from itk_embodied.training.vlm_batch import Example, Question
-from itk_embodied.training.vlm_text import NAMES, listed, listing
+from itk_embodied.training.vlm_text import NAMES, listed, listing, meaning
 from itk_embodied.types import PlanStep
 from itk_sim.language import instruction
 from itk_sim.symbols import SceneState
-from itk_sim.tasks import TaskSpec, sample_task
+from itk_sim.tasks import TaskSpec
 
 
 def plan_steps(task: TaskSpec) -> tuple[PlanStep, ...]:
@@ -26,10 +28,17 @@ def plan_steps(task: TaskSpec) -> tuple[PlanStep, ...]:
     return tuple(PlanStep(i + 1, text.split()[0], text, text) for i, text in enumerate(said))
 
 
-def plan_question(state: SceneState, task: TaskSpec) -> Question:
-    """The task as the planner hears it and the answer it shall give."""
-    answer = format_plan(plan_steps(task), thought=listing(state))
-    return Question(task.text, ((answer, True),), task.family)
+def plan_question(
+    state: SceneState, task: TaskSpec, text: str | None = None, *, listing_given: bool = False
+) -> Question:
+    """The task as the planner hears it (``text``, where that is not the task's own) and the answer it shall give.
+
+    With ``listing_given`` what the picture shows is told and only what follows from it is learnt.
+    """
+    seen, meant = listing(state), meaning(task.intents)
+    answer = format_plan(plan_steps(task), thought=f"{seen};{meant}")
+    cut = answer.index(";goal ")
+    return Question(text or task.text, ((answer[:cut], not listing_given), (answer[cut:], True)), task.family)
 
 
 def planner_example(
@@ -39,9 +48,20 @@ def planner_example(
     before = rng.random() < 0.5
     state = record.before_state if before else record.after_state
     (image,) = shade(rng, record.before if before else record.after)
-    questions = [plan_question(state, sample_task(state, rng)) for _ in range(tasks)]
+    drawn = [drawn_task(state, rng) for _ in range(tasks)]
+    questions = [plan_question(state, task, roughened(task, rng)) for task in drawn]
     if rng.random() < listing_share:
         questions.append(listing_question("list", state, rng))
     side = image.shape[0]
     places = {n: (state.pixel[n][0] * side, state.pixel[n][1] * side) if listed(state, n) else None for n in NAMES}
     return Example(image, image, tuple(questions), (places, places))
+
+
+def blind_example(record: Record, rng: np.random.Generator, *, tasks: int = 1) -> Example:
+    """Tasks without a picture, each about a recoloured scene that is told."""
+    questions = []
+    for _ in range(tasks):
+        state = recoloured(record.before_state if rng.random() < 0.5 else record.after_state, rng)
+        task = drawn_task(state, rng)
+        questions.append(plan_question(state, task, roughened(task, rng), listing_given=True))
+    return Example(None, None, tuple(questions))

@@ -110,9 +110,7 @@ def _adapter(checkpoint: Path) -> Answerer:
 
     return ask_one_by_one(
         Qwen3VLPlanner.from_settings(
-            Qwen3VLPlannerSettings(
-                checkpoint=str(checkpoint.resolve()), prompt="embedded-planner", max_new_tokens=1024
-            )
+            Qwen3VLPlannerSettings(checkpoint=str(checkpoint.resolve()), prompt="embedded-planner", max_new_tokens=1024)
         )
     )
 

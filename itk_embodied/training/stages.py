@@ -33,6 +33,8 @@ PRESETS: dict[str, TinyTraining] = {
         start=Path("runs/look/checkpoint"),
         pair_frames=False,
         dense_weight=0.3,
+        text_layers=6,
+        blind_share=0.6,
     ),
     "critic": TinyTraining(out=Path("runs/critic"), examples=60_000, start=Path("runs/look/checkpoint")),
 }
@@ -61,8 +63,8 @@ def train_stage(
 
     gallery = Gallery(shards, generated or data.parent / "generated")
 
-    def source(rng: np.random.Generator) -> Example:
-        return example_of(stage, shards, rng, gallery)
+    def source(rng: np.random.Generator, blind: bool = False) -> Example:
+        return example_of(stage, shards, rng, gallery, blind=blind)
 
     def refresh() -> None:
         shards.refresh()
@@ -71,17 +73,25 @@ def train_stage(
     return TinyTrainer(config, source, refresh).train(progress=progress, label=stage)
 
 
-def example_of(stage: Stage, shards: ShardSet, rng: np.random.Generator, gallery: Gallery | None = None) -> Example:
-    """One random example of a stage. With a ``gallery`` the critic also judges what a generator painted."""
+def example_of(
+    stage: Stage,
+    shards: ShardSet,
+    rng: np.random.Generator,
+    gallery: Gallery | None = None,
+    *,
+    blind: bool = False,
+) -> Example:
+    """One random example of a stage. With a ``gallery`` the critic also judges what a generator painted; ``blind``
+    asks for one without a picture, which the planner has."""
     from itk_embodied.training.critic_data import critic_example, look_example
     from itk_embodied.training.critic_generated import painting_example
-    from itk_embodied.training.planner_data import planner_example
+    from itk_embodied.training.planner_data import blind_example, planner_example
 
     record = shards[int(rng.integers(len(shards)))]
     if stage == "look":
         return look_example(record, rng)
     if stage == "planner":
-        return planner_example(record, rng)
+        return blind_example(record, rng) if blind else planner_example(record, rng)
     if gallery is not None and gallery.right and gallery.wrong and rng.random() < PAINTED_SHARE:
         return painting_example(gallery.draw(rng, right=rng.random() < PAINTED_RIGHT), rng)
     return critic_example(record, rng)

@@ -33,10 +33,11 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """``first``, ``second``: uint8 RGB (S, S, 3), the two temporal slots. ``dense``: targets of the throw-away head."""
+    """``first``, ``second``: uint8 RGB (S, S, 3), the two temporal slots; both None where questions are asked without
+    a picture, which is all or none of a batch. ``places``, ``damage``: targets of the throw-away head."""
 
-    first: np.ndarray
-    second: np.ndarray
+    first: np.ndarray | None
+    second: np.ndarray | None
     questions: tuple[Question, ...]
     places: tuple[dict[str, tuple[float, float] | None], ...] = ()
     damage: np.ndarray | None = None
@@ -50,6 +51,7 @@ class Packed:
     inputs: dict[str, Tensor]
     labels: Tensor
     spans: tuple[tuple[int, int, int, Question], ...]
+    examples: tuple[Example, ...]
 
 
 class Packer:
@@ -60,7 +62,8 @@ class Packer:
         self._cache: dict[str, list[int]] = {}
         step = self.size.patch_px * self.size.merge
         self.rows, self.columns = (BOTTOM - TOP) // step, SIDE_PX // step
-        self.opening = self.ids("<|im_start|>user\n<|vision_start|>")
+        self.blind_opening = self.ids("<|im_start|>user\n")
+        self.opening = self.blind_opening + self.ids("<|vision_start|>")
         self.image_id = int(tokenizer.convert_tokens_to_ids("<|image_pad|>"))  # type: ignore[arg-type]
         self.closing = self.ids("<|vision_end|>")
         self.turn = self.ids("<|im_end|>\n<|im_start|>assistant\n")
@@ -85,15 +88,10 @@ class Packer:
         return tokens + self.end, labels + (self.end if whole else [IGNORED] * len(self.end))
 
     def pack(self, examples: Sequence[Example]) -> Packed:
-        count, cells = len(examples), self.rows * self.columns
-        prefix = [*self.opening, *[self.image_id] * cells, *self.closing]
-        start = len(self.opening)
-        place = np.arange(len(prefix))[None].repeat(3, 0)
-        rows, columns = np.meshgrid(np.arange(self.rows), np.arange(self.columns), indexing="ij")
-        place[:, start : start + cells] = start + np.stack([np.zeros(cells, int), rows.ravel(), columns.ravel()])
-        after = start + max(self.rows, self.columns)
-        place[:, start + cells :] = after + np.arange(len(self.closing))
-        first_free = after + len(self.closing)
+        count = len(examples)
+        pictured = examples[0].first is not None
+        prefix, place = self._prefix() if pictured else self._blind_prefix()
+        first_free = int(place[0, -1]) + 1
 
         asked = [[self.question_ids(question) for question in example.questions] for example in examples]
         length = len(prefix) + max(sum(len(tokens) for tokens, _ in parts) for parts in asked)
@@ -120,14 +118,30 @@ class Packer:
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(mask[:, None]),
             "position_ids": torch.from_numpy(position),
-            "pixel_values": self.patches(examples),
-            "image_grid_thw": torch.tensor([[1, self.rows * self.size.merge, self.columns * self.size.merge]] * count),
         }
-        return Packed(inputs, torch.from_numpy(labels), tuple(spans))
+        if pictured:
+            inputs["pixel_values"] = self.patches(examples)
+            grid = [1, self.rows * self.size.merge, self.columns * self.size.merge]
+            inputs["image_grid_thw"] = torch.tensor([grid] * count)
+        return Packed(inputs, torch.from_numpy(labels), tuple(spans), tuple(examples))
+
+    def _prefix(self) -> tuple[list[int], np.ndarray]:
+        """Tokens before a question about a picture, and their positions (3, length)."""
+        cells, start = self.rows * self.columns, len(self.opening)
+        prefix = [*self.opening, *[self.image_id] * cells, *self.closing]
+        place = np.arange(len(prefix))[None].repeat(3, 0)
+        rows, columns = np.meshgrid(np.arange(self.rows), np.arange(self.columns), indexing="ij")
+        place[:, start : start + cells] = start + np.stack([np.zeros(cells, int), rows.ravel(), columns.ravel()])
+        after = start + max(self.rows, self.columns)
+        place[:, start + cells :] = after + np.arange(len(self.closing))
+        return prefix, place
+
+    def _blind_prefix(self) -> tuple[list[int], np.ndarray]:
+        return self.blind_opening, np.arange(len(self.blind_opening))[None].repeat(3, 0)
 
     def patches(self, examples: Sequence[Example]) -> Tensor:
         """Patch rows exactly as the processor makes them, with one frame in each temporal slot."""
-        frames = np.stack([np.stack([e.first[TOP:BOTTOM], e.second[TOP:BOTTOM]]) for e in examples])
+        frames = np.stack([[e.first[TOP:BOTTOM], e.second[TOP:BOTTOM]] for e in examples])  # type: ignore[index]
         pixels = torch.from_numpy(frames).float().div_(127.5).sub_(1)
         patch, merge = self.size.patch_px, self.size.merge
         split = pixels.permute(0, 1, 4, 2, 3).reshape(

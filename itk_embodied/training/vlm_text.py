@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from itk_sim.language import instruction
+from itk_sim.planning import Intent
 from itk_sim.symbols import BOWLS, CUBES, DRAWER, MATS, TABLE, SceneState, Step
 
 NAMES = (*CUBES, *BOWLS, *MATS, DRAWER)
@@ -92,3 +93,20 @@ def listed(state: SceneState, name: str) -> bool:
 def listing(state: SceneState) -> str:
     """Everything seen, in a fixed order: the planner's thought."""
     return ";".join(entry(state, name) for name in NAMES if listed(state, name))
+
+
+_MEANT = {"left_of": "left of", "right_of": "right of", "in_front_of": "in front of", "closed": "close"}
+
+
+def meaning(intents: Sequence[Intent]) -> str:
+    """What a task means, said plainly: the planner's thought after the listing. ``none`` for what cannot be done.
+
+    ``red cube in teal bowl;open drawer;swap red cube blue cube``.
+    """
+
+    def said(intent: Intent) -> str:
+        relation, *names = intent
+        words = _MEANT.get(relation, relation)
+        return " ".join([words, *names] if relation in ("swap", "open", "closed") else [names[0], words, names[1]])
+
+    return "goal " + (";".join(said(intent) for intent in intents) or "none")

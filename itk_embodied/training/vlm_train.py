@@ -14,14 +14,26 @@ from torch import Tensor, nn
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast, Qwen3VLForConditionalGeneration
 
-from itk_embodied.agents.qwen3vl.tiny import TinySize, build_model, build_processor, build_tokenizer, notes
+from itk_embodied.agents.qwen3vl.tiny import (
+    TinySize,
+    build_model,
+    build_processor,
+    build_tokenizer,
+    deepened,
+    notes,
+)
 from itk_embodied.training.journal import Journal, optimiser_tensors, restore_optimiser
-from itk_embodied.training.vlm_batch import IGNORED, Example, Packer
+from itk_embodied.training.vlm_batch import IGNORED, Example, Packed, Packer
 from itk_embodied.training.vlm_fast import speed_up
 from itk_embodied.training.vlm_loss import DenseHead, LanguageLoss
 from itk_embodied.training.vlm_text import corpus
 
-ExampleSource = Callable[[np.random.Generator], Example]
+BLIND_TIMES = 4
+"""A batch without pictures has so many times the examples of one with pictures: they cost less."""
+BLIND_ROWS, PICTURE_ROWS = 16, 8
+
+ExampleSource = Callable[[np.random.Generator, bool], Example]
+"""Draws an example; asked for a blind one, it has no picture."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +44,8 @@ class TinyTraining:
         start: a checkpoint folder of an earlier stage to start from; None for random weights and a new tokenizer.
         examples: pictures to see in all; the learning rate falls to nothing over its second half.
         muon_lr, adam_lr: Muon for matrices (Jordan et al., 2024), AdamW for embeddings, norms and the dense head.
+        text_layers: how many layers the text part shall have; where ``start`` has fewer, new ones that do nothing yet
+            are added on top. blind_share: how many batches have no pictures.
         dense_weight: weight of the dense head's loss. verdict_weight: of the critic's boolean.
         compiled: compile the layers, which takes a minute or two and then trains about 1.5 times as fast.
     """
@@ -43,6 +57,8 @@ class TinyTraining:
     batch: int = 32
     muon_lr: float = 1.6e-3
     adam_lr: float = 1.0e-3
+    text_layers: int | None = None
+    blind_share: float = 0.0
     dense_weight: float = 1.0
     verdict_weight: float = 1.0
     true_weight: float = 1.0
@@ -70,6 +86,8 @@ class TinyTrainer:
             self.model = build_model(self.tokenizer, seed=config.seed)
         else:
             self.model = Qwen3VLForConditionalGeneration.from_pretrained(config.start, dtype=torch.float32)
+            if config.text_layers is not None:
+                self.model = deepened(self.model, config.text_layers)
         speed_up(self.model, compiled=config.compiled)
         self.features: Tensor | None = None
         self.model.model.visual.merger.register_forward_hook(self._keep_features)
@@ -138,25 +156,43 @@ class TinyTrainer:
     def _step(self) -> tuple[float, float, float]:
         config = self.config
         rng = np.random.default_rng([config.seed, 11, self.seen])
-        examples = [self.source(rng) for _ in range(config.batch)]
-        packed = self.packer.pack(examples)
-        inputs = {name: value.to(self.device) for name, value in packed.inputs.items()}
-        with torch.autocast(self.device, dtype=torch.bfloat16):
-            hidden = self.model.model(**inputs).last_hidden_state
-            labels = packed.labels.to(self.device)[:, 1:]
-            learned = labels != IGNORED
-            logits = self.model.lm_head(hidden[:, :-1][learned])
-        loss, verdict = self.language_loss(logits, labels[learned], config.verdict_weight)
-        assert self.features is not None
-        dense = self.dense(self.features, examples) if config.dense_weight else torch.zeros(())
+        blind = bool(rng.random() < config.blind_share)
+        examples = [self.source(rng, blind) for _ in range(config.batch * (BLIND_TIMES if blind else 1))]
         for optimiser in self.optimisers:
             optimiser.zero_grad()
-        (loss + config.dense_weight * dense).backward()
+        parts = [self.packer.pack(chunk) for chunk in self._chunks(examples, blind)]
+        learned = [int((part.labels[:, 1:] != IGNORED).sum()) for part in parts]
+        sums = np.zeros(3)
+        for part, count in zip(parts, learned, strict=True):
+            sums += np.array(self._learn(part, count / sum(learned))) * (count / sum(learned))
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self._schedule()
         for optimiser in self.optimisers:
             optimiser.step()
         self.seen += config.batch
+        return float(sums[0]), float(sums[1]), float(sums[2])
+
+    def _chunks(self, examples: list[Example], blind: bool) -> list[list[Example]]:
+        """A few rows at a time, of about one length: that stays in the cache and pads little."""
+        rows = BLIND_ROWS if blind else PICTURE_ROWS
+        ordered = sorted(examples, key=lambda e: sum(len(self.packer.question_ids(q)[0]) for q in e.questions))
+        return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
+
+    def _learn(self, packed: Packed, share: float) -> tuple[float, float, float]:
+        """Gradients of one chunk, which has ``share`` of the batch. Its loss, the verdict's part of it, the head's."""
+        inputs = {name: value.to(self.device) for name, value in packed.inputs.items()}
+        inputs["attention_mask"] = torch.where(inputs["attention_mask"], 0.0, -1e4).to(torch.bfloat16)
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            hidden = self.model.model(**inputs).last_hidden_state
+            labels = packed.labels.to(self.device)[:, 1:]
+            learned = labels != IGNORED
+            logits = self.model.lm_head(hidden[:, :-1][learned])
+        loss, verdict = self.language_loss(logits, labels[learned], self.config.verdict_weight)
+        dense = torch.zeros(())
+        if self.config.dense_weight and "pixel_values" in inputs:
+            assert self.features is not None
+            dense = self.dense(self.features, packed.examples)
+        ((loss + self.config.dense_weight * dense) * share).backward()
         return float(loss.detach()), verdict, float(dense.detach())
 
     def _schedule(self) -> None:

@@ -53,6 +53,7 @@ class TaskSpec:
         steps: the oracle's plan; empty for what cannot be done.
         feasible: whether it can be done.
         refusal: why not; empty where it can.
+        intents: what the text means, in order (see `itk_sim.planning`); empty for what cannot be done.
     """
 
     id: str
@@ -63,6 +64,7 @@ class TaskSpec:
     steps: tuple[Step, ...]
     feasible: bool
     refusal: str
+    intents: tuple[Intent, ...] = ()
 
     def line(self) -> dict[str, Any]:
         """As a line of a task file (see `itk_sim.suites`)."""
@@ -124,9 +126,16 @@ def _references(draft: Draft, state: SceneState, rng: np.random.Generator) -> di
     return found
 
 
-def _task(family: str, text: str, goal: tuple[Predicate, ...], steps: tuple[Step, ...], why: str) -> TaskSpec:
+def _task(
+    family: str,
+    text: str,
+    goal: tuple[Predicate, ...],
+    steps: tuple[Step, ...],
+    why: str,
+    intents: tuple[Intent, ...] = (),
+) -> TaskSpec:
     digest = hashlib.sha256(repr((text, goal, steps)).encode()).hexdigest()[:10]
-    return TaskSpec(f"{family}-{digest}", family, text, None, goal, steps, not why, why)
+    return TaskSpec(f"{family}-{digest}", family, text, None, goal, steps, not why, why, intents)
 
 
 def _try(
@@ -143,7 +152,7 @@ def _try(
     if draft is None or solved is None:
         return None
     say = Wording(rng, split, _references(draft, state, rng), mode)
-    return _task(family, say.sentence(list(draft.say(say))), *solved, "")
+    return _task(family, say.sentence(list(draft.say(say))), *solved, "", draft.intents)
 
 
 def sample_task(

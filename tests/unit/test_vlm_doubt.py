@@ -76,7 +76,7 @@ class _Truth:
     def set_progress_bar_config(self, **options: object) -> None:
         pass
 
-    def __call__(self, frames, texts, steps, generators, output_type, return_dict):  # type: ignore[no-untyped-def]
+    def __call__(self, frames, texts, steps, generators, output_type, return_dict, candidates):  # type: ignore[no-untyped-def]
         self.calls += 1
         known = {record.before.tobytes(): record for record in self.shards}
         found = [known[np.asarray(frame).tobytes()] for frame in frames]

@@ -7,10 +7,12 @@ message. Places are tokens: ``<x00>`` to ``<x31>`` across, ``<y00>`` to ``<y31>`
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -180,6 +182,29 @@ def _initialise(model: Qwen3VLForConditionalGeneration, grid: int) -> None:
             parameter.copy_(0.5 * both.reshape(grid * grid, width))
         elif parameter.ndim >= 2:
             torch.nn.init.normal_(parameter, std=1 / math.sqrt(parameter[0].numel()))
+
+
+@torch.no_grad()
+def deepened(model: Qwen3VLForConditionalGeneration, layers: int) -> Qwen3VLForConditionalGeneration:
+    """The same function with more text layers, for more training: the new ones add nothing yet."""
+    config = copy.deepcopy(model.config)
+    text: Any = config.text_config
+    old = text.num_hidden_layers
+    if layers <= old:
+        return model
+    text.num_hidden_layers = layers
+    if getattr(text, "layer_types", None):
+        text.layer_types = ["full_attention"] * layers
+    grown = Qwen3VLForConditionalGeneration(config)
+    grown.load_state_dict(model.state_dict(), strict=False)
+    for layer in grown.model.language_model.layers[old:]:
+        for parameter in layer.parameters():
+            if parameter.ndim == 2:
+                torch.nn.init.normal_(parameter, std=1 / math.sqrt(parameter.shape[1]))
+        layer.self_attn.o_proj.weight.zero_()
+        layer.mlp.down_proj.weight.zero_()
+    grown.generation_config = model.generation_config
+    return grown
 
 
 def notes(**values: object) -> str:

@@ -1,0 +1,93 @@
+"""Tasks without pictures: the planner learns language and planning from what it would have said it sees.
+
+A question about a picture costs a picture; one about a listing costs nothing but its words. So the listing is given and
+what follows from it is learnt, over endlessly recoloured scenes, with slips of the pen and stray words, so that words
+never seen in training do not throw the planner off.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TypeVar
+
+import numpy as np
+
+from itk_sim.errors import SimError
+from itk_sim.symbols import BOWLS, CUBES, SceneState
+from itk_sim.tasks import TaskSpec, sample_task
+
+HARD = ("tower", "sort", "swap", "every_cube", "clear_table", "chain", "chain", "covered", "stack", "put_in_drawer",
+        "take_out_of_drawer", "unstack", "impossible", "impossible")  # fmt: skip
+HARD_SHARE = 0.5
+SLIP_SHARE, STRAY_SHARE, COINED_SHARE = 0.12, 0.12, 0.08
+
+Value = TypeVar("Value")
+
+_VERBS = re.compile(r"\b(put|place|move|set|bring|position|lay|drop|stack|pile|rest|slide|shift|carry|get)\b", re.I)
+_STRAY = """so well now then listen robot hello hi good morning today next up task request instruction goal my wish is
+this as told before i think it would be nice great kindly for once quickly carefully gently slowly when you can right
+away if possible right here on my mark let us begin attention important note that remember to be clear"""
+_STARTS, _VOWELS = tuple("bcdfghklmnprstvwz"), tuple("aeio")
+
+
+def recoloured(state: SceneState, rng: np.random.Generator) -> SceneState:
+    """The same scene with the colours of its cubes, and of its bowls, exchanged."""
+    new: dict[str, str] = {}
+    for names in (CUBES, BOWLS):
+        new |= dict(zip(names, (str(name) for name in rng.permutation(names)), strict=True))
+
+    def named(values: Mapping[str, Value]) -> dict[str, Value]:
+        return {new.get(name, name): value for name, value in values.items()}
+
+    return replace(
+        state,
+        cubes=tuple(name for name in CUBES if name in {new[cube] for cube in state.cubes}),
+        bowls=tuple(name for name in BOWLS if name in {new[bowl] for bowl in state.bowls}),
+        support={new[cube]: new.get(below, below) for cube, below in state.support.items()},
+        position_m=named(state.position_m),
+        pixel=named(state.pixel),
+        visible=named(state.visible),
+    )
+
+
+def drawn_task(state: SceneState, rng: np.random.Generator) -> TaskSpec:
+    """A task in training wording, families that need thought more often than others."""
+    if rng.random() < HARD_SHARE:
+        for family in rng.permutation(HARD)[:4]:
+            try:
+                return sample_task(state, rng, str(family))
+            except SimError:
+                continue  # this scene has no such task
+    return sample_task(state, rng)
+
+
+def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
+    """The task's text as people also write it: with slips, stray words around it, and verbs nobody has heard."""
+    text = task.text
+    if task.feasible and rng.random() < COINED_SHARE:
+        coined = "".join(f"{rng.choice(_STARTS)}{rng.choice(_VOWELS)}" for _ in range(int(rng.integers(2, 4))))
+        text = _VERBS.sub(coined, text, count=1)
+    if rng.random() < STRAY_SHARE:
+        words = _STRAY.split()
+        start = int(rng.integers(len(words)))
+        stray = " ".join(words[start : start + int(rng.integers(1, 5))])
+        mark = str(rng.choice([", ", ": ", " - ", "... ", " "]))
+        text = f"{stray}{mark}{text}" if rng.random() < 0.75 else f"{text.rstrip('.!? ')}{mark}{stray}"
+    if rng.random() < SLIP_SHARE:
+        text = _slip(text, rng)
+    return text
+
+
+def _slip(text: str, rng: np.random.Generator) -> str:
+    """One word with two letters exchanged, one left out, or one doubled."""
+    long = list(re.finditer(r"[A-Za-z]{4,}", text))
+    if not long:
+        return text
+    word = long[int(rng.integers(len(long)))]
+    at = word.start() + int(rng.integers(1, len(word[0]) - 1))
+    how = rng.random()
+    if how < 0.4:
+        return text[:at] + text[at + 1] + text[at] + text[at + 2 :]
+    return text[:at] + text[at + 1 :] if how < 0.8 else text[:at] + text[at] + text[at:]

@@ -1,0 +1,154 @@
+"""Learning to plan without pictures: the words are right, the batch is right, and the faster arithmetic is the same."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_pairs import pairs_folder
+from transformers import PreTrainedTokenizerFast
+
+from itk_embodied.agents.contracts import parse_plan
+from itk_embodied.agents.qwen3vl.tiny import TinySize, build_model, build_tokenizer, deepened
+from itk_embodied.training.planner_data import blind_example, planner_example
+from itk_embodied.training.planner_eval import judge_plan
+from itk_embodied.training.planner_text import drawn_task, recoloured, roughened
+from itk_embodied.training.shards import ShardSet
+from itk_embodied.training.vlm_batch import IGNORED, Packer
+from itk_embodied.training.vlm_fast import speed_up
+from itk_embodied.training.vlm_text import corpus, listing, meaning
+from itk_embodied.training.vlm_train import TinyTrainer, TinyTraining
+from itk_sim.planning import oracle_plan
+
+SIZE = TinySize(vision_width=32, vision_layers=2, width=48, layers=2, heads=6, mlp=64)
+
+
+@pytest.fixture(scope="module")
+def shards() -> ShardSet:
+    return ShardSet(pairs_folder())
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return build_tokenizer(corpus())
+
+
+def test_a_recoloured_scene_is_the_same_scene(shards: ShardSet) -> None:
+    rng = np.random.default_rng(0)
+    for record in shards:
+        state = record.before_state
+        other = recoloured(state, rng)
+        assert sorted(other.support.values()) != [] and len(other.cubes) == len(state.cubes)
+        assert set(other.position_m) == set(other.pixel) == set(other.names)
+        places = sorted(re.findall(r"<x\d\d><y\d\d>", listing(state)))
+        assert sorted(re.findall(r"<x\d\d><y\d\d>", listing(other))) == places
+        stacks = sum(below in state.cubes for below in state.support.values())
+        assert sum(below in other.cubes for below in other.support.values()) == stacks
+
+
+def test_what_is_said_to_be_meant_leads_to_the_plan(shards: ShardSet) -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(150):
+        state = shards[int(rng.integers(len(shards)))].before_state
+        task = drawn_task(state, rng)
+        if task.feasible:
+            assert oracle_plan(task.intents, state) == task.steps
+            assert meaning(task.intents).count(";") == len(task.intents) - 1
+        else:
+            assert meaning(task.intents) == "goal none"
+
+
+def test_rough_text_keeps_its_colours_whole_or_is_one_slip_away(shards: ShardSet) -> None:
+    rng = np.random.default_rng(2)
+    changed = 0
+    for _ in range(200):
+        task = drawn_task(shards[int(rng.integers(len(shards)))].before_state, rng)
+        text = roughened(task, rng)
+        changed += text != task.text
+        said, left = (re.findall(r"\b(?:red|blue|teal)\b", t.lower()) for t in (task.text, text))
+        assert left == said or len(left) == len(said) - 1, "more than one colour was lost"
+    assert 20 < changed < 120
+
+
+def test_a_blind_answer_is_a_right_plan_and_its_listing_is_not_learnt(shards: ShardSet, tokenizer) -> None:
+    rng, packer = np.random.default_rng(3), Packer(tokenizer, SIZE)
+    for _ in range(20):
+        example = blind_example(shards[int(rng.integers(len(shards)))], rng)
+        (question,) = example.questions
+        (seen, learn_seen), (rest, learn_rest) = question.answer
+        assert (learn_seen, learn_rest) == (False, True) and rest.startswith(";goal ")
+        assert parse_plan(seen + rest).steps
+        packed = packer.pack([example])
+        learnt = packed.labels[packed.labels != IGNORED].tolist()
+        assert learnt == [*packer.ids(rest), *packer.end] and "pixel_values" not in packed.inputs
+
+
+def test_a_blind_row_is_what_the_chat_template_makes(shards: ShardSet, tokenizer) -> None:
+    example = blind_example(shards[0], np.random.default_rng(4))
+    (question,) = example.questions
+    answer = "".join(text for text, _ in question.answer)
+    turns = [{"role": "user", "content": question.text}, {"role": "assistant", "content": answer}]
+    text = tokenizer.apply_chat_template(turns, tokenize=False).rstrip("\n")
+    row = Packer(tokenizer, SIZE).pack([example]).inputs["input_ids"][0].tolist()
+    assert tokenizer.decode(row, skip_special_tokens=False).rstrip("!").startswith(text)
+
+
+def test_new_layers_change_nothing_at_first(tokenizer) -> None:
+    model = build_model(tokenizer, SIZE).eval()
+    grown = deepened(model, 4).eval()
+    ids = torch.arange(40)[None] + 300
+    assert grown.config.text_config.num_hidden_layers == 4 and deepened(grown, 3) is grown
+    with torch.no_grad():
+        assert torch.allclose(model(input_ids=ids).logits, grown(input_ids=ids).logits, atol=1e-5)
+
+
+def test_the_faster_arithmetic_is_the_same(shards: ShardSet, tokenizer) -> None:
+    rng, packer = np.random.default_rng(5), Packer(tokenizer, TinySize())
+    model = build_model(tokenizer, replace(TinySize(), layers=1, vision_layers=2)).eval()
+    packed = packer.pack([planner_example(shards[0], rng), planner_example(shards[1], rng)])
+    inputs = dict(packed.inputs)
+    with torch.no_grad():
+        plain = model.model(**inputs).last_hidden_state
+        speed_up(model)
+        inputs["attention_mask"] = torch.where(inputs["attention_mask"], 0.0, -1e4)
+        quick = model.model(**inputs).last_hidden_state
+    asked = packed.labels != IGNORED
+    assert torch.allclose(plain[asked], quick[asked], atol=1e-4)
+
+
+def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(shards: ShardSet, tmp_path: Path) -> None:
+    def source(rng: np.random.Generator, blind: bool):
+        record = shards[int(rng.integers(len(shards)))]
+        return blind_example(record, rng) if blind else planner_example(record, rng)
+
+    def trainer(out: str, examples: int) -> TinyTrainer:
+        config = TinyTraining(out=tmp_path / out, examples=examples, batch=2, blind_share=0.5, save_every_s=1e9)
+        return TinyTrainer(config, source)
+
+    whole, cut = trainer("whole", 8), trainer("cut", 8)
+    whole.train(progress=False)
+    for _ in range(2):
+        cut._step()
+    cut.save()
+    again = trainer("cut", 8)
+    assert again.seen == 4
+    again.train(progress=False)
+    for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6)
+
+
+def test_a_refused_task_is_right_only_without_pictures_to_paint(shards: ShardSet) -> None:
+    rng = np.random.default_rng(6)
+    state = shards[0].before_state
+    task = next(task for task in (drawn_task(state, rng) for _ in range(400)) if not task.feasible)
+    assert judge_plan(parse_plan(_answer(state, task)), task, state)
+
+
+def _answer(state, task) -> str:
+    from itk_embodied.training.planner_data import plan_question
+
+    return "".join(text for text, _ in plan_question(state, task).answer)
