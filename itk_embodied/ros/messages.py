@@ -229,3 +229,6 @@ class SetBool:
     class Response(Message):
         success: bool = False
         message: str = ""
+
+
+from itk_embodied.ros import lifecycle_messages  # noqa: E402, F401  (registers its types; it needs the above)
