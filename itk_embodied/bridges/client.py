@@ -11,16 +11,16 @@ with SubgoalClient() as client:
 from __future__ import annotations
 
 import time
-import uuid
-from collections.abc import Callable
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
 import zmq
 
-from itk_embodied.bridges.codec import Part, Received, WireVersionError, decode, encode
-from itk_embodied.bridges.images import encode_image
+from itk_embodied.bridges.client_calls import SubmittedTasks, Waiter, judge_pong, not_ready, submission
+from itk_embodied.bridges.client_exchange import Answer, Exchange, new_id
+from itk_embodied.bridges.client_follow import Follower, FollowRules, OnMessage
+from itk_embodied.bridges.client_link import LinkRules, OnLink
+from itk_embodied.bridges.codec import Part, Received, WireVersionError, decode
 from itk_embodied.bridges.received import ReceivedSubgoal, SubgoalStream
 from itk_embodied.bridges.sockets import (
     DEAD_AFTER_S,
@@ -28,42 +28,36 @@ from itk_embodied.bridges.sockets import (
     DEFAULT_STREAM,
     check_address,
     connect,
-    open_socket,
+    open_client_socket,
 )
 from itk_embodied.bridges.wire import (
     Cancel,
     CancelReply,
     Encoding,
-    Heartbeat,
-    Message,
     Ping,
     Pong,
-    Refused,
     Reply,
     Request,
     Snapshot,
     SnapshotReply,
-    Submit,
     SubmitReply,
-    TaskHeader,
-    stamp_to_ns,
 )
-from itk_embodied.errors import ItkError, TransportError, WireError
+from itk_embodied.errors import TransportError, WireError
 from itk_embodied.types import Frame, Image, Task
 
 __all__ = ["ReceivedSubgoal", "SubgoalClient", "SubgoalStream"]
 
 R = TypeVar("R", bound=Reply)
-_HWM = 256
 
 
 class SubgoalClient:
-    """Talks to one `SubgoalService`. Use it from one thread.
+    """Talks to one `SubgoalService`. Use it from one thread; `AsyncSubgoalClient` is its asyncio twin.
 
     Args:
         stream, requests: the service's two addresses.
-        timeout_s: what a request may take before it counts as unanswered.
-        dead_after_s: silence after which the service counts as gone (it sends a heartbeat every second).
+        timeout_s: what a request may take before it counts as unanswered; it is sent again meanwhile.
+        dead_after_s: silence after which the service counts as lost (it sends a heartbeat every second).
+        patience_s: how long a lost service is looked for, with growing pauses, before `TransportError`; 0: not at all.
     """
 
     def __init__(
@@ -73,22 +67,28 @@ class SubgoalClient:
         *,
         timeout_s: float = 5.0,
         dead_after_s: float = DEAD_AFTER_S,
+        patience_s: float = 30.0,
     ) -> None:
         self.stream_address = check_address(stream)
         self.requests_address = check_address(requests)
-        self.timeout_s = timeout_s
-        self.dead_after_s = dead_after_s
+        self.link_rules = LinkRules(self.stream_address, self.requests_address, timeout_s, dead_after_s, patience_s)
         self.malformed = 0  # messages that could not be read; what they carried is asked for again
         self._followed: set[str] = set()
+        self._submitted = SubmittedTasks()
         self._context = zmq.Context()
         try:
-            self._sub = open_socket(self._context, zmq.SUB, hwm=_HWM)
-            connect(self._sub, self.stream_address)
-            self._sub.subscribe(b"")
-            self._dealer = self._new_dealer()
+            self._sub, self._dealer = self._open()
         except BaseException:
             self.close()
             raise
+
+    @property
+    def timeout_s(self) -> float:
+        return self.link_rules.timeout_s
+
+    @property
+    def dead_after_s(self) -> float:
+        return self.link_rules.dead_after_s
 
     def submit(
         self,
@@ -99,6 +99,7 @@ class SubgoalClient:
         deadline_s: float | None = None,
         max_attempts: int | None = None,
         encoding: Encoding = "raw",
+        task_id: str | None = None,
     ) -> str:
         """Start a task from a camera frame; returns its id once the service has it.
 
@@ -109,26 +110,25 @@ class SubgoalClient:
             deadline_s: seconds from now after which the task ends as ``expired``.
             max_attempts: pictures tried per step.
             encoding: how the frame travels; ``jpeg`` is lossy.
+            task_id: an id of your own (8 to 64 letters, digits, ``_``, ``-``); submitting it twice runs it once.
 
         Raises:
             InputError: the frame or the task cannot be used.
             TransportError: no answer, or the service refused (the message says why).
         """
-        frame = frame if isinstance(frame, Frame) else Frame(np.asarray(frame))
-        task = task if isinstance(task, Task) else Task(task, seed=seed)
-        info, payload = encode_image(frame.image, encoding)
-        request = Submit(
-            request_id=uuid.uuid4().hex,
-            task_id=uuid.uuid4().hex,
-            task=task.text,
-            seed=task.seed,
-            stamp_ns=stamp_to_ns(frame.stamp_s),
-            frame_id=frame.frame_id,
-            image=info,
+        submitted = submission(
+            frame,
+            task,
+            seed=seed,
             deadline_s=deadline_s,
             max_attempts=max_attempts,
+            encoding=encoding,
+            task_id=task_id,
+            now_s=time.monotonic(),
         )
-        return self._request(request, SubmitReply, payload)[0].task_id
+        reply = self._request(submitted.request, SubmitReply, payload=submitted.payload).reply
+        self._submitted.add(submitted, reply.session)
+        return reply.task_id
 
     def subgoals(
         self,
@@ -136,17 +136,38 @@ class SubgoalClient:
         *,
         deadline_s: float,
         verified_only: bool = True,
-        on_message: Callable[[Message], None] | None = None,
+        latest_only: bool = False,
+        accept_expired: bool = False,
+        resubmit: bool = False,
+        on_message: OnMessage | None = None,
+        on_link: OnLink | None = None,
     ) -> SubgoalStream:
         """Iterate over a task's subgoals, those from before this call included, until its terminal status.
 
         Args:
             deadline_s: how long all of it may take before `TransportError`.
             verified_only: leave out what the critic did not accept. False delivers every step's outcome.
+            latest_only: where several goals wait, deliver the newest and count the others in ``skipped``.
+            accept_expired: deliver goals whose time of validity has passed, too.
+            resubmit: where the service is restarted, send the task again (same frame, same seed); goals that were
+                delivered already are not delivered again. Only for tasks that this client submitted. Without it such
+                a task ends as ``failed``, and its reason says so.
             on_message: called with each message of the task (plan, attempts, …), for progress.
+            on_link: called with ``"lost"`` or ``"live"`` and a sentence when the service falls silent or comes back.
         """
+        if resubmit:
+            self._submitted.get(task_id)
         self._followed.add(task_id)
-        return SubgoalStream(self, task_id, deadline_s=deadline_s, verified_only=verified_only, on_message=on_message)
+        follower = Follower(
+            task_id,
+            FollowRules(deadline_s, verified_only, latest_only, accept_expired, resubmit),
+            self.link_rules,
+            now_s=time.monotonic(),
+            session=self._submitted.session(task_id),
+            on_message=on_message,
+            on_link=on_link,
+        )
+        return SubgoalStream(self, follower)
 
     def wait_for_task(self, deadline_s: float) -> str:
         """The id of the task that runs or waits, whoever submitted it; waits for one that this client has not followed.
@@ -154,43 +175,44 @@ class SubgoalClient:
         Raises:
             TransportError: none within ``deadline_s``, or the service is gone.
         """
-        began_s = time.monotonic()
-        ends_s = began_s + deadline_s
-        reply, _ = self._request(Snapshot(request_id=uuid.uuid4().hex, after_seq=2**53), SnapshotReply)
-        found = reply.task_id if reply.place in ("active", "pending") else ""
-        heard_s = time.monotonic()
-        while not found or found in self._followed:
-            if time.monotonic() > ends_s:
-                raise TransportError(
-                    f"no task was started at {self.stream_address} within {deadline_s:g} s; submit one, or wait longer."
-                )
-            received = self.receive(min(ends_s, heard_s + self.dead_after_s))
-            if received is None:
-                self.check_alive(heard_s)
+        waiter = Waiter(self.link_rules, self._followed, deadline_s=deadline_s, now_s=time.monotonic())
+        waiter.on_snapshot(self._request(waiter.request(), SnapshotReply).reply, time.monotonic())
+        while not waiter.found:
+            now_s = time.monotonic()
+            received = self.receive(waiter.until_s(now_s))
+            now_s = time.monotonic()
+            if received is not None:
+                waiter.on_stream(received, now_s)
                 continue
-            heard_s = time.monotonic()
-            message = received.message
-            if isinstance(message, Heartbeat):
-                found = message.active
-            elif isinstance(message, TaskHeader):
-                found = message.task_id
-        return found
+            waiter.link.quiet(now_s)
+            if waiter.link.try_at_s is not None and now_s >= waiter.link.try_at_s:
+                self.reopen()
+                waiter.link.quiet(now_s, unanswered=True)
+        return waiter.found
 
-    def snapshot(self, task_id: str, after_seq: int = 0) -> tuple[SnapshotReply, list[Received]]:
+    def snapshot(
+        self, task_id: str, after_seq: int = 0, *, budget_s: float | None = None
+    ) -> tuple[SnapshotReply, list[Received]]:
         """A task's messages after ``after_seq``, as the service keeps them."""
-        request = Snapshot(request_id=uuid.uuid4().hex, task_id=task_id, after_seq=after_seq)
-        reply, more = self._request(request, SnapshotReply)
-        if len(more) != 3 * reply.count:
-            raise WireError(f"a snapshot of {reply.count} messages has {len(more)} ZeroMQ frames; expected 3 each.")
-        return reply, [decode(more[at : at + 3]) for at in range(0, len(more), 3)]
+        request = Snapshot(request_id=new_id(), task_id=task_id, after_seq=after_seq)
+        answer = self._request(request, SnapshotReply, budget_s)
+        return answer.reply, answer.messages
+
+    def resubmit(self, task_id: str, *, budget_s: float | None = None) -> str:
+        """Send a task of this client again, unchanged; returns the session of the service that took it in."""
+        submitted = self._submitted.get(task_id)
+        request = submitted.again(time.monotonic())
+        reply = self._request(request, SubmitReply, budget_s, submitted.payload).reply
+        self._submitted.add(submitted, reply.session)
+        return reply.session
 
     def cancel(self, task_id: str = "") -> tuple[str, ...]:
         """Stop a task, or all of them for an empty id; returns the ids that were told to stop."""
-        return self._request(Cancel(request_id=uuid.uuid4().hex, task_id=task_id), CancelReply)[0].task_ids
+        return self._request(Cancel(request_id=new_id(), task_id=task_id), CancelReply).reply.task_ids
 
     def ping(self) -> Pong:
         """The service's state."""
-        return self._request(Ping(request_id=uuid.uuid4().hex), Pong)[0]
+        return self._request(Ping(request_id=new_id()), Pong).reply
 
     def wait_ready(self, deadline_s: float) -> Pong:
         """Wait until the service is there and its models are loaded.
@@ -201,24 +223,16 @@ class SubgoalClient:
         """
         ends_s = time.monotonic() + deadline_s
         last = "nobody answers"
-        while True:
-            left_s = ends_s - time.monotonic()
-            if left_s <= 0:
-                raise TransportError(
-                    f"the subgoal service at {self.requests_address} is not ready after {deadline_s:g} s ({last}). "
-                    "Start it, check the address, or wait longer."
-                )
+        while (left_s := ends_s - time.monotonic()) > 0:
             try:
-                request = Ping(request_id=uuid.uuid4().hex)
-                pong = self._request(request, Pong, timeout_s=min(left_s, self.timeout_s))[0]
+                pong = self._request(Ping(request_id=new_id()), Pong, min(left_s, self.timeout_s)).reply
             except TransportError:
                 continue
-            if pong.state == "ready":
+            last = judge_pong(pong, self.requests_address)
+            if not last:
                 return pong
-            if pong.state == "broken":
-                raise ItkError(f"the subgoal service at {self.requests_address} is broken: {pong.detail}")
-            last = f"it is {pong.state}"
             time.sleep(min(0.1, max(0.0, ends_s - time.monotonic())))
+        raise not_ready(self.requests_address, deadline_s, last)
 
     def receive(self, until_s: float) -> Received | None:
         """The next message of the stream, before ``until_s`` (`time.monotonic`); None where none came.
@@ -226,56 +240,65 @@ class SubgoalClient:
         Raises:
             WireVersionError: the service speaks another version.
         """
-        while self._sub.poll(max(0, round((until_s - time.monotonic()) * 1000))):
+        while True:
             try:
-                return decode(self._sub.recv_multipart())
+                # Read before polling: under load a message is there already, and polling costs as much as reading.
+                return decode([frame.buffer for frame in self._sub.recv_multipart(zmq.NOBLOCK, copy=False)])
+            except zmq.Again:
+                if not self._sub.poll(max(0, round((until_s - time.monotonic()) * 1000))):
+                    return None
             except WireVersionError:
                 raise
             except WireError:
                 self.malformed += 1
-        return None
 
-    def check_alive(self, heard_s: float) -> None:
-        """Raise `TransportError` if nothing was heard for too long."""
-        silence_s = time.monotonic() - heard_s
-        if silence_s >= self.dead_after_s:
-            raise TransportError(
-                f"the subgoal service at {self.stream_address} has been silent for {silence_s:.1f} s (budget "
-                f"{self.dead_after_s:g} s, heartbeat every second). Check that it runs and that the address is right, "
-                "then submit again."
-            )
+    def reopen(self) -> None:
+        """Connect anew: the other end may have vanished without a word, which no socket notices by itself."""
+        self._sub.close(linger=0)
+        self._dealer.close(linger=0)
+        self._sub, self._dealer = self._open()
 
-    def _new_dealer(self) -> zmq.Socket[bytes]:
-        dealer: zmq.Socket[bytes] = open_socket(self._context, zmq.DEALER, hwm=_HWM)
+    def _open(self) -> tuple[Any, Any]:
+        sub = open_client_socket(self._context, zmq.SUB)
+        connect(sub, self.stream_address)
+        sub.subscribe(b"")
+        return sub, self._new_dealer()
+
+    def _new_dealer(self) -> Any:
+        dealer = open_client_socket(self._context, zmq.DEALER)
         connect(dealer, self.requests_address)
         return dealer
 
     def _request(
-        self, request: Request, kind: type[R], payload: Part = b"", timeout_s: float | None = None
-    ) -> tuple[R, list[bytes]]:
+        self, request: Request, kind: type[R], budget_s: float | None = None, payload: Part = b""
+    ) -> Answer[R]:
         """Send, wait, match the reply by its id. A request that was not answered leaves no trace behind."""
-        budget_s = self.timeout_s if timeout_s is None else timeout_s
-        ends_s = time.monotonic() + budget_s
-        try:
-            self._dealer.send_multipart(encode(request, payload), zmq.NOBLOCK)
-        except zmq.Again:
-            ends_s = time.monotonic()
-        while self._dealer.poll(max(0, round((ends_s - time.monotonic()) * 1000))):
-            parts = self._dealer.recv_multipart()
-            reply = decode(parts[:3]).message
-            if not isinstance(reply, Reply) or reply.request_id not in (request.request_id, ""):
-                continue  # a late answer to an earlier request
-            if isinstance(reply, Refused):
-                raise TransportError(f"the subgoal service at {self.requests_address} refused: {reply.error}")
-            if isinstance(reply, kind):
-                return reply, parts[3:]
-        self._dealer.close(linger=0)  # what is queued in it must not arrive after we gave up
-        self._dealer = self._new_dealer()
-        name = str(request.__struct_config__.tag)
-        raise TransportError(
-            f"no answer to {name!r} from the subgoal service at {self.requests_address} within {budget_s:g} s. Check "
-            "that it runs (`itk-embodied serve`) and that the address is right."
+        budget_s = self.timeout_s if budget_s is None else budget_s
+        exchange = Exchange(
+            request, kind, self.requests_address, budget_s=budget_s, now_s=time.monotonic(), payload=payload
         )
+        try:
+            while True:
+                if exchange.due(time.monotonic()):
+                    self._send(exchange.parts)
+                if not self._dealer.poll(max(0, round((exchange.wake_s - time.monotonic()) * 1000))):
+                    continue
+                parts = self._dealer.recv_multipart(copy=False)
+                answer = exchange.take([frame.buffer for frame in parts])
+                if answer is not None:
+                    return answer
+        except TransportError:
+            self._dealer.close(linger=0)  # what is queued in it must not arrive after we gave up
+            self._dealer = self._new_dealer()
+            raise
+        finally:
+            self.malformed += exchange.malformed
+
+    def _send(self, parts: list[Part]) -> None:
+        try:
+            self._dealer.send_multipart(parts, zmq.NOBLOCK)
+        except zmq.Again:
+            return  # the queue is full: the peer is gone or slow; the exchange sends again or gives up
 
     def close(self) -> None:
         """Close the sockets. May be called twice."""

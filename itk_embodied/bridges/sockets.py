@@ -68,6 +68,18 @@ def open_socket(context: zmq.Context[Any], kind: int, *, hwm: int, max_bytes: in
     return socket
 
 
+_CLIENT_HWM = 32  # messages; a client that does not read loses some, asks for them again, and costs no memory
+
+
+def open_client_socket(context: zmq.Context[Any], kind: int) -> Any:
+    """A client's socket: a peer that vanished without a word is noticed, and connected to again, by ZeroMQ itself."""
+    socket = open_socket(context, kind, hwm=_CLIENT_HWM)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, round(HEARTBEAT_S * 1000))
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, round(DEAD_AFTER_S * 1000))
+    socket.setsockopt(zmq.CONNECT_TIMEOUT, round(DEAD_AFTER_S * 1000))
+    return socket
+
+
 def bind(socket: Any, address: str, *, what: str) -> str:
     """Bind and return the real address, its port filled in.
 
