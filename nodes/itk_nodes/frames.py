@@ -10,13 +10,23 @@ from typing import Any
 from itk_embodied.errors import InputError
 from itk_embodied.ros.pictures import NANOSECONDS, rgb_of, rgb_of_compressed, stamp_ns
 from itk_embodied.types import Frame, Image
+from itk_nodes import topics
 
 
-@dataclass(frozen=True, eq=False)
-class _Held:
+@dataclass(eq=False)
+class Held:
+    """A frame message as it came. ``recorded`` is for whoever records it."""
+
     message: Any
+    type_name: str
     decode: Callable[[Any], Image]
     stamp_ns: int
+    recorded: bool = False
+
+    @property
+    def shape(self) -> tuple[Any, ...]:
+        """What decides whether such a message can be read at all: its encoding and sizes."""
+        return tuple(getattr(self.message, name, None) for name in ("encoding", "format", "height", "width", "step"))
 
 
 class LatestFrame:
@@ -24,33 +34,49 @@ class LatestFrame:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._held: _Held | None = None
+        self._held: Held | None = None
+        self._judged: tuple[tuple[Any, ...], str] = ((), "")
         self.count = 0
 
-    def put_image(self, message: Any) -> None:
-        self._put(_Held(message, rgb_of, stamp_ns(message.header)))
+    def put_image(self, message: Any) -> Held:
+        return self._put(Held(message, topics.IMAGE, rgb_of, stamp_ns(message.header)))
 
-    def put_compressed(self, message: Any) -> None:
-        self._put(_Held(message, rgb_of_compressed, stamp_ns(message.header)))
+    def put_compressed(self, message: Any) -> Held:
+        return self._put(Held(message, topics.COMPRESSED, rgb_of_compressed, stamp_ns(message.header)))
 
-    def _put(self, held: _Held) -> None:
+    def _put(self, held: Held) -> Held:
         with self._lock:
             self.count += 1
             if self._held is None or held.stamp_ns >= self._held.stamp_ns:
                 self._held = held
             elif self._held.stamp_ns - held.stamp_ns > 10 * NANOSECONDS:
                 self._held = held  # the camera's clock was set back: an old stamp must not block new frames for ever
+        return held
 
     def age_s(self, now_ns: int) -> float | None:
         """Seconds since the newest frame was taken; None where none has come."""
         held = self._held
         return None if held is None else (now_ns - held.stamp_ns) / NANOSECONDS
 
-    def fresh(self, now_ns: int, max_age_s: float) -> tuple[Frame, int]:
-        """The newest frame and its exact stamp in nanoseconds.
+    @property
+    def problem(self) -> str:
+        """Why the camera's frames cannot be used, such as an encoding; looked at again when their kind changes."""
+        held = self._held
+        if held is None:
+            return ""
+        if held.shape != self._judged[0] or self._judged[1]:
+            try:
+                held.decode(held.message)
+                self._judged = (held.shape, "")
+            except InputError as error:
+                self._judged = (held.shape, str(error))
+        return self._judged[1]
+
+    def newest(self, now_ns: int, max_age_s: float) -> Held:
+        """The newest frame's message, if it is fresh.
 
         Raises:
-            InputError: none has come, it is too old, its stamp lies ahead, or it cannot be read; the message says it.
+            InputError: none has come, it is too old, or its stamp lies ahead; the message says it.
         """
         held = self._held
         if held is None:
@@ -65,5 +91,23 @@ class LatestFrame:
             raise InputError(
                 f"the newest camera frame's stamp lies {-age_s:.2f} s ahead of this machine's clock; synchronise them."
             )
-        frame_id = held.message.header.frame_id or "camera"
-        return Frame(held.decode(held.message), stamp_s=held.stamp_ns / NANOSECONDS, frame_id=frame_id), held.stamp_ns
+        return held
+
+    def fresh(self, now_ns: int, max_age_s: float) -> tuple[Frame, int]:
+        """The newest frame and its exact stamp in nanoseconds.
+
+        Raises:
+            InputError: as `newest`, or it cannot be read.
+        """
+        held = self.newest(now_ns, max_age_s)
+        return frame_of(held), held.stamp_ns
+
+
+def frame_of(held: Held) -> Frame:
+    """The frame of a message.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    frame_id = held.message.header.frame_id or "camera"
+    return Frame(held.decode(held.message), stamp_s=held.stamp_ns / NANOSECONDS, frame_id=frame_id)

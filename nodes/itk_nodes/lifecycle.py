@@ -31,14 +31,22 @@ class Lifecycle:
         hooks: by label: configure, activate, deactivate, cleanup, shutdown, and ``error`` (after one that raised).
         on_wait: called while a caller of ``~/change_state`` is kept waiting for a long transition: ROS answers when it
             is over, and nothing else of the node runs meanwhile.
+        on_event: given every TransitionEvent that is published.
     """
 
-    def __init__(self, node: Any, hooks: Mapping[str, Hook], on_wait: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        node: Any,
+        hooks: Mapping[str, Hook],
+        *,
+        on_wait: Callable[[], None] = lambda: None,
+        on_event: Callable[[Any], None] = lambda event: None,
+    ) -> None:
         self.state = State.UNCONFIGURED
         self.error: BaseException | None = None
         self._node = node
         self._hooks = hooks
-        self._on_wait = on_wait
+        self._on_wait, self._on_event = on_wait, on_event
         self._progress: Progress | None = None
         self._types = {name: ros.message_type(f"lifecycle_msgs/msg/{name}") for name in _MESSAGES}
         self._events = node.create_publisher(self._types["TransitionEvent"], "~/transition_event", 10)
@@ -122,11 +130,8 @@ class Lifecycle:
             goal_state=self._state(way.goal),
         )
         self._events.publish(event)
-        self.on_event(event)
+        self._on_event(event)
         self._node.get_logger().info(f"lifecycle: {way.start.label} -> {way.goal.label}")
-
-    def on_event(self, event: Any) -> None:
-        """For whoever records what the node says."""
 
     def _on_change(self, request: Any, response: Any) -> Any:
         wanted: int | str = request.transition.label or request.transition.id

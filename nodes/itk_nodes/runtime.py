@@ -15,8 +15,11 @@ from typing import Any, Protocol
 from itk_embodied import ros
 from itk_embodied.bridges.sockets import DEFAULT_REQUESTS, DEFAULT_STREAM
 from itk_embodied.errors import ItkError
+from itk_nodes.parameters import refuse_unknown
 
 _SPIN_S = 0.1
+_ROS_MODULES = ("rclpy", "itk_embodied.ros")
+"""Where errors come from that say what is wrong with an argument: a malformed name, a value of the wrong type."""
 
 
 class Closeable(Protocol):
@@ -100,13 +103,22 @@ def run_node(
             closing.callback(node.destroy_node)
             made = make(node, options) if parser else make(node)
             closing.callback(made.close)
+            refuse_unknown(node, theirs)
             executor = ros.SingleThreadedExecutor()
             executor.add_node(node)
             spin_until(executor, stop)
     except ItkError as error:
-        print(f"{name}: {' '.join(str(error).split())}", file=sys.stderr)
-        return error.exit_code
+        return _fail(name, str(error), error.exit_code)
+    except Exception as error:
+        if not type(error).__module__.startswith(_ROS_MODULES):
+            raise
+        return _fail(name, str(error) or type(error).__name__, 2)
     return 0
+
+
+def _fail(name: str, message: str, code: int) -> int:
+    print(f"{name}: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
 def run_subgoal_node(argv: Sequence[str] | None = None) -> int:

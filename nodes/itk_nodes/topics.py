@@ -10,6 +10,7 @@ STRING = "std_msgs/msg/String"
 EMPTY = "std_msgs/msg/Empty"
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
+TRANSITION = "lifecycle_msgs/msg/TransitionEvent"
 DIAGNOSTICS = "diagnostic_msgs/msg/DiagnosticArray"
 
 
