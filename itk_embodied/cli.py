@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from itk_embodied.errors import InputError, ItkError
+from itk_embodied.training.tuning.commands import register as register_tuning
 
 NOT_DONE = 4
 """Exit code where everything ran but the job was not done: a refusal, an unverified step, a task not achieved."""
@@ -25,9 +26,18 @@ app = typer.Typer(
     add_completion=False,
 )
 bench_app = typer.Typer(help="Measure: seconds in each role, and what the rest costs.", no_args_is_help=True)
-train_app = typer.Typer(help="Make data from the simulator and train the embedded stack.", no_args_is_help=True)
+train_app = typer.Typer(
+    help="Make data from the simulator; train the small models from nothing (tiny, generator), fine-tune existing ones "
+    "of any size (planner, critic, critic-rl, generator-lora).",
+    no_args_is_help=True,
+)
+tiny_app = typer.Typer(
+    help="The embedded planner and critic from random weights: our own curriculum and trainer, on a CPU in hours.",
+    no_args_is_help=True,
+)
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
+train_app.add_typer(tiny_app, name="tiny")
 
 StackOption = Annotated[
     str, typer.Option("--stack", help="A shipped stack's name or a TOML file.", metavar="NAME|FILE")
@@ -251,6 +261,7 @@ def _stage(stage: str) -> Any:
     return command
 
 
-train_app.command("look", help="Planner and critic, first stage: say where everything is.")(_stage("look"))
-train_app.command("planner", help="The planner, from the look stage's checkpoint.")(_stage("planner"))
-train_app.command("critic", help="The critic, from the look stage's checkpoint.")(_stage("critic"))
+tiny_app.command("look", help="First stage of both: say where everything is. From random weights.")(_stage("look"))
+tiny_app.command("planner", help="The embedded planner, from the look stage's checkpoint.")(_stage("planner"))
+tiny_app.command("critic", help="The embedded critic, from the look stage's checkpoint.")(_stage("critic"))
+register_tuning(train_app)

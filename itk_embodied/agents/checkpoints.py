@@ -75,6 +75,14 @@ def find_checkpoint(settings: CheckpointSettings, folder: Path | None = None) ->
     return _find_hub_id(given, revision, settings.allow_download, path)
 
 
+def find_adapter(settings: CheckpointSettings, folder: Path | None = None) -> Checkpoint | None:
+    """The LoRA adapter that the settings name, found as a checkpoint is; None where they name none."""
+    if settings.lora is None:
+        return None
+    named = CheckpointSettings(checkpoint=settings.lora, allow_download=settings.allow_download)
+    return find_checkpoint(named, folder)
+
+
 def _find_hub_id(hub_id: str, revision: str | None, allow_download: bool, tried: Path) -> Checkpoint:
     pin = f" --revision {revision}" if revision else ""
     fetch = f"hf download {hub_id}{pin}"

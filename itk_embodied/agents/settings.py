@@ -24,9 +24,11 @@ class CheckpointSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         allow_download: fetch a hub id that is not on this machine yet; else that is an error that says how.
         device: ``auto`` (a GPU where there is one), or a torch device such as ``cpu`` or ``cuda:1``.
         dtype: ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+        lora: a LoRA adapter on top, as `itk-embodied train` leaves it: named as ``checkpoint`` is. Merged at loading.
     """
 
     checkpoint: NonEmpty
+    lora: NonEmpty | None = None
     revision: str | None = None
     allow_download: bool = False
     device: NonEmpty = "auto"

@@ -57,7 +57,7 @@ def train_stage(
         raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data --out {data}")
     config = replace(PRESETS[stage], **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     if config.start is not None and not config.start.exists():
-        raise ConfigError(f"{config.start} is not there; train the stage before it: itk-embodied train look")
+        raise ConfigError(f"{config.start} is not there; train the stage before it: itk-embodied train tiny look")
 
     from itk_embodied.training.critic_generated import Gallery
 

@@ -15,7 +15,7 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, Qwen3VLForConditionalGeneration, StoppingCriteriaList
 
 from itk_embodied.agents.base import CallContext
-from itk_embodied.agents.checkpoints import Checkpoint, find_checkpoint
+from itk_embodied.agents.checkpoints import Checkpoint, find_adapter, find_checkpoint
 from itk_embodied.agents.devices import choose_device
 from itk_embodied.agents.pictures import fit_longest_side
 from itk_embodied.agents.qwen3vl.decoding import (
@@ -28,7 +28,7 @@ from itk_embodied.agents.qwen3vl.decoding import (
 )
 from itk_embodied.agents.qwen3vl.processor import ImageOnlyQwen3VLProcessor
 from itk_embodied.agents.settings import VisionLanguageSettings
-from itk_embodied.errors import CheckpointError
+from itk_embodied.errors import CheckpointError, MissingDependencyError
 from itk_embodied.types import Image
 
 NOTES_FILE = "itk.json"
@@ -66,17 +66,19 @@ class Qwen3VLAgentModel:
             CheckpointError: it is missing or broken; names the hub id and how to fetch it.
             ConfigError: the device is not there.
         """
-        checkpoint = find_checkpoint(settings, folder)
+        checkpoint, adapter = find_checkpoint(settings, folder), find_adapter(settings, folder)
         device, dtype = choose_device(settings)
-        key = (checkpoint.location, checkpoint.revision, str(device), str(dtype))
+        key = (checkpoint.location, checkpoint.revision, adapter and adapter.location, str(device), str(dtype))
         with _loading:
             model = _loaded.get(key)
             if model is None:
-                model = _loaded[key] = cls._read(checkpoint, device, dtype)
+                model = _loaded[key] = cls._read(checkpoint, adapter, device, dtype)
         return model
 
     @classmethod
-    def _read(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Qwen3VLAgentModel:
+    def _read(
+        cls, checkpoint: Checkpoint, adapter: Checkpoint | None, device: torch.device, dtype: torch.dtype
+    ) -> Qwen3VLAgentModel:
         options: dict[str, Any] = {"local_files_only": checkpoint.local_only}
         if checkpoint.revision:
             options["revision"] = checkpoint.revision
@@ -86,7 +88,10 @@ class Qwen3VLAgentModel:
             )
             processor = ImageOnlyQwen3VLProcessor.from_pretrained(checkpoint.location, **options)
             model = model.to(device)
-        return cls(model, processor, name=checkpoint.given, notes=_read_notes(checkpoint))
+        if adapter is None:
+            return cls(model, processor, name=checkpoint.given, notes=_read_notes(checkpoint))
+        notes = _read_notes(checkpoint) | _read_notes(adapter)
+        return cls(_merged(model, adapter), processor, name=f"{checkpoint.given}+{adapter.given}", notes=notes)
 
     def answer(
         self,
@@ -155,6 +160,16 @@ class Qwen3VLAgentModel:
 
 _loaded: WeakValueDictionary[tuple[str | None, ...], Qwen3VLAgentModel] = WeakValueDictionary()
 _loading = threading.Lock()
+
+
+def _merged(model: Any, adapter: Checkpoint) -> Any:
+    """The model with a LoRA adapter's change added to its weights."""
+    try:
+        from peft import PeftModel
+    except ImportError as error:
+        raise MissingDependencyError('a LoRA adapter needs PEFT: pip install "itk-embodied[models]"') from error
+    with adapter.loading():
+        return PeftModel.from_pretrained(model, adapter.location).merge_and_unload()
 
 
 def _defuse(text: str) -> str:

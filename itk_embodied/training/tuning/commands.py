@@ -1,0 +1,101 @@
+"""``itk-embodied train planner | critic | critic-rl | generator-lora | launcher``. Heavy parts load when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from itk_embodied.errors import ConfigError, did_you_mean
+
+LAUNCH_HELP = """
+
+On several GPUs, start it with accelerate and one of the launcher files that come with the package (`itk-embodied train
+launcher` lists fsdp, deepspeed-zero2, deepspeed-zero3, multi-gpu):
+
+accelerate launch --config_file $(itk-embodied train launcher fsdp) -m itk_embodied train …
+"""
+
+ModelOption = Annotated[
+    str, typer.Option("--model", metavar="HUB_ID|DIR", help="The Qwen3-VL to start from; package:checkpoints/… too.")
+]
+RowsOption = Annotated[
+    list[Path], typer.Option("--data", metavar="PARQUET", help="A parquet file or a folder of them; may be repeated.")
+]
+OutOption = Annotated[Path, typer.Option("--out", help="The run's folder; a run that is in it goes on.")]
+LoraOption = Annotated[bool, typer.Option("--lora/--full", help="Train a LoRA adapter, or all weights.")]
+StepsOption = Annotated[int | None, typer.Option("--steps", min=1, help="Stop after so many steps, not epochs.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change an argument of TRL's configuration.")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Everything random comes from this number.", min=0)]
+ThreadsOption = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; default: torch's.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to ``itk-embodied train``."""
+    for role, presets in (("planner", "planner-8b, planner-tiny"), ("critic", "critic-8b, critic-tiny")):
+        text = (
+            f"Fine-tune an existing Qwen3-VL as {role}: TRL's SFT on parquet rows, full or LoRA. Presets: {presets}. "
+            f"(From nothing: train tiny {role}.)"
+        )
+        app.command(role, help=text + LAUNCH_HELP)(_sft(role))
+    app.command("launcher")(launcher)
+
+
+def _sft(role: str) -> Any:
+    def command(
+        model: ModelOption,
+        data: RowsOption,
+        out: OutOption = Path(f"runs/{role}-sft"),
+        preset: Annotated[str, typer.Option("--preset", metavar="NAME|TOML", help="Settings.")] = f"{role}-8b",
+        lora: LoraOption = False,
+        steps: StepsOption = None,
+        change: SetOption = None,
+        seed: SeedOption = 0,
+        threads: ThreadsOption = None,
+    ) -> None:
+        from itk_embodied.training.tuning.sft import fine_tune
+
+        _use_threads(threads)
+        folder = fine_tune(
+            role,  # type: ignore[arg-type]
+            model,
+            data,
+            out,
+            preset=preset,
+            lora=lora,
+            steps=steps,
+            changes=change or (),
+            seed=seed,
+        )
+        _say(folder, role, model, lora=lora)
+
+    return command
+
+
+def launcher(
+    name: Annotated[str | None, typer.Argument(help="fsdp, deepspeed-zero2, deepspeed-zero3 or multi-gpu.")] = None,
+) -> None:
+    """The path of a launcher file for accelerate; without a name, all of them."""
+    from itk_embodied.training.tuning.presets import launcher_files
+
+    there = launcher_files()
+    if name is not None and name not in there:
+        raise ConfigError(f"there is no launcher file {name!r}; {did_you_mean(name, there)}")
+    for path in [there[name]] if name else sorted(there.values()):
+        print(path)
+
+
+def _use_threads(threads: int | None) -> None:
+    if threads is not None:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _say(folder: Path, role: str, model: str, *, lora: bool) -> None:
+    """Where it is, and the lines that put it into a stack."""
+    print(f"{folder}\nIn a stack file:\n[{role}]")
+    print(f'checkpoint = "{model}"\nlora = "{folder.resolve()}"' if lora else f'checkpoint = "{folder.resolve()}"')
