@@ -32,6 +32,7 @@ class ServiceConfig:
         stream: where subgoals are published (PUB); port 0 takes any free one.
         requests: where requests are taken (ROUTER).
         deadline_s: what a task may take, waiting included, where its submitter says nothing.
+        valid_s: how long after its camera frame a subgoal may be acted on, where its submitter says nothing.
         encoding: how pictures are sent: ``png`` (lossless), ``jpeg`` or ``raw``.
         heartbeat_s: seconds between heartbeats; clients call a service dead after three.
         hwm: messages queued for a slow subscriber before it loses some (it asks for them again).
@@ -41,13 +42,14 @@ class ServiceConfig:
     stream: str = DEFAULT_STREAM
     requests: str = DEFAULT_REQUESTS
     deadline_s: float = 1800.0
+    valid_s: float = 1800.0
     encoding: Encoding = "png"
     heartbeat_s: float = HEARTBEAT_S
     hwm: int = 64
     keep_tasks: int = 8
 
     def __post_init__(self) -> None:
-        for name in ("deadline_s", "heartbeat_s", "hwm", "keep_tasks"):
+        for name in ("deadline_s", "valid_s", "heartbeat_s", "hwm", "keep_tasks"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be more than 0.")
         if self.encoding not in ("png", "jpeg", "raw"):
@@ -82,6 +84,7 @@ class SubgoalService:
             hwm=self.config.hwm,
             heartbeat_s=self.config.heartbeat_s,
             deadline_s=self.config.deadline_s,
+            valid_s=self.config.valid_s,
             keep_tasks=self.config.keep_tasks,
             on_message=on_message,
         )
@@ -129,6 +132,7 @@ class SubgoalService:
         *,
         deadline_s: float | None = None,
         max_attempts: int | None = None,
+        valid_s: float | None = None,
         stamp_ns: int | None = None,
         task_id: str | None = None,
     ) -> str:
@@ -137,10 +141,13 @@ class SubgoalService:
         Args:
             deadline_s: seconds from now; None for the configured ones.
             max_attempts: attempts per step; None for the pipeline's own.
+            valid_s: seconds after the frame's stamp until which its subgoals may be acted on; None for the configured.
             stamp_ns: the frame's exact stamp where its source counts in nanoseconds.
         """
         if deadline_s is not None and not deadline_s > 0:
             raise ConfigError(f"deadline_s is {deadline_s}; it must be more than 0.")
+        if valid_s is not None and not valid_s > 0:
+            raise ConfigError(f"valid_s is {valid_s}; it must be more than 0.")
         if max_attempts is not None and max_attempts < 1:
             raise ConfigError(f"max_attempts is {max_attempts}; it must be 1 or more.")
         seconds = self.config.deadline_s if deadline_s is None else deadline_s
@@ -153,6 +160,7 @@ class SubgoalService:
             stamp_ns=Job.stamp_of(frame) if stamp_ns is None else stamp_ns,
             frame_sha256=frame.sha256,
             max_attempts=max_attempts,
+            valid_s=self.config.valid_s if valid_s is None else valid_s,
         )
         self._loop.call(lambda board: board.submit(job))
         return job.task_id

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from typing import Any
 
 from itk_embodied.bridges.codec import Part, clip
@@ -47,6 +48,8 @@ class Job:
         deadline_s: the same as seconds from submission, for messages.
         max_attempts: attempts per step; None for the pipeline's own.
         stamp_ns: the source's stamp, exact; ``frame.stamp_s`` is the nearest float.
+        valid_s: seconds after the stamp until which its subgoals may be acted on; None for ever.
+        taken_s: when the service took it in, a `time.monotonic` instant.
     """
 
     task_id: str
@@ -57,10 +60,17 @@ class Job:
     stamp_ns: int
     frame_sha256: str = ""
     max_attempts: int | None = None
+    valid_s: float | None = None
+    taken_s: float = field(default_factory=time.monotonic)
 
     @staticmethod
     def stamp_of(frame: Frame) -> int:
         return stamp_to_ns(frame.stamp_s)
+
+    @property
+    def valid_until_ns(self) -> int:
+        """In the source's clock; 0 for ever."""
+        return 0 if self.valid_s is None else self.stamp_ns + round(self.valid_s * 1e9)
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -158,6 +168,8 @@ class EventEncoder:
             image=image,
             image_sha256="" if subgoal.image is None else image_hash(subgoal.image),
             source_sha256=subgoal.source_image_sha256,
+            valid_until_ns=self._job.valid_until_ns,
+            age_s=time.monotonic() - self._job.taken_s,
             error=clip(subgoal.error, _TEXT),
         )
         return message, payload

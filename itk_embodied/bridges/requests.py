@@ -49,11 +49,12 @@ class Host(Protocol):
 class RequestDesk:
     """Reads the ROUTER socket. A frame is decoded in a thread of its own: a large PNG must not delay a heartbeat."""
 
-    def __init__(self, host: Host, board: TaskBoard, router: Any, *, deadline_s: float) -> None:
+    def __init__(self, host: Host, board: TaskBoard, router: Any, *, deadline_s: float, valid_s: float) -> None:
         self._host = host
         self._board = board
         self._router = router
         self._deadline_s = deadline_s
+        self._valid_s = valid_s
         self._intake = ThreadPoolExecutor(1, thread_name_prefix="subgoal-intake")
         self._in_intake = 0
 
@@ -112,6 +113,7 @@ class RequestDesk:
                 stamp_ns=request.stamp_ns,
                 frame_sha256=frame.sha256,
                 max_attempts=request.max_attempts,
+                valid_s=request.valid_s or self._valid_s,
             )
         except ItkError as error:
             problem = str(error)
@@ -138,6 +140,7 @@ class RequestDesk:
             place=record.place if record else "unknown",
             last_seq=record.seq if record else 0,
             count=len(sent),
+            age_s=time.monotonic() - record.job.taken_s if record else 0.0,
         )
         self._reply(identity, reply, [part for parts in sent for part in parts])
 

@@ -41,6 +41,7 @@ class ServiceLoop:
         hwm: int,
         heartbeat_s: float,
         deadline_s: float,
+        valid_s: float,
         keep_tasks: int,
         on_message: Listener | None,
     ) -> None:
@@ -65,7 +66,7 @@ class ServiceLoop:
             self._context.destroy(linger=0)
             self._mailbox.close()
             raise
-        self._desk = RequestDesk(self, self._board, self._router, deadline_s=deadline_s)
+        self._desk = RequestDesk(self, self._board, self._router, deadline_s=deadline_s, valid_s=valid_s)
 
     def start(self) -> None:
         if self._thread.ident is not None:

@@ -10,62 +10,47 @@ pixels, bytes in ``_bytes``. Hashes are lower-case hex SHA-256; an empty hash me
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
 
-VERSION = 1
-MAX_HEADER_BYTES = 1 << 20
-MAX_PAYLOAD_BYTES = 64 << 20
-MAX_SIDE_PX = 4096
-MAX_STEPS = 256
+from itk_embodied.bridges.wire_fields import (
+    MAX_HEADER_BYTES,
+    MAX_PAYLOAD_BYTES,
+    MAX_SIDE_PX,
+    MAX_STEPS,
+    VERSION,
+    Count,
+    Encoding,
+    Hash,
+    Header,
+    Id,
+    ImageInfo,
+    LongText,
+    Name,
+    Nanoseconds,
+    Score,
+    Seconds,
+    Seq,
+    Text,
+    stamp_to_ns,
+    stamp_to_s,
+)
 
-Id: TypeAlias = Annotated[str, Meta(max_length=64)]
-"""Letters a sender chose, e.g. a UUID's hex; empty where there is none."""
-Name: TypeAlias = Annotated[str, Meta(max_length=200)]
-Text: TypeAlias = Annotated[str, Meta(max_length=4000)]
-LongText: TypeAlias = Annotated[str, Meta(max_length=100_000)]
-Hash: TypeAlias = Annotated[str, Meta(pattern="^([0-9a-f]{64})?\\Z")]
-Count: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-Seq: TypeAlias = Annotated[int, Meta(ge=0, le=2**53)]
-Nanoseconds: TypeAlias = Annotated[int, Meta(ge=0, le=2**62)]
-Seconds: TypeAlias = Annotated[float, Meta(ge=0.0)]
-Score: TypeAlias = Annotated[float, Meta(ge=0.0, le=1.0)]
-Encoding: TypeAlias = Literal["png", "jpeg", "raw"]
-
-
-class ImageInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """What the payload is. ``raw``: ``height`` rows of ``width`` RGB pixels, one byte each, no padding."""
-
-    encoding: Encoding
-    height: Annotated[int, Meta(ge=1, le=MAX_SIDE_PX)]
-    width: Annotated[int, Meta(ge=1, le=MAX_SIDE_PX)]
-    size_bytes: Annotated[int, Meta(ge=1, le=MAX_PAYLOAD_BYTES)]
-    colour: Literal["rgb"] = "rgb"
-    sha256: Hash = ""  # of the payload's bytes
-
-    def __post_init__(self) -> None:
-        if self.encoding == "raw" and self.size_bytes != self.height * self.width * 3:
-            raise ValueError(
-                f"a raw rgb picture of {self.width}x{self.height} px has {self.height * self.width * 3} bytes, "
-                f"not {self.size_bytes}"
-            )
-
-
-class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
-    """What every header has. ``session`` changes whenever the sending process starts anew."""
-
-    version: int = VERSION
-    session: Id = ""
-
-    def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{name} is {value}; a finite number is needed")
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "MAX_PAYLOAD_BYTES",
+    "MAX_SIDE_PX",
+    "VERSION",
+    "Encoding",
+    "Header",
+    "ImageInfo",
+    "image_of",
+    "stamp_to_ns",
+    "stamp_to_s",
+    "topic_of",
+]
 
 
 class TaskHeader(Header, frozen=True, kw_only=True):
@@ -119,7 +104,12 @@ class AttemptMessage(TaskHeader, frozen=True, kw_only=True, tag="attempt"):
 
 
 class SubgoalMessage(TaskHeader, frozen=True, kw_only=True, tag="subgoal"):
-    """One step's outcome. ``failed`` has no picture; ``unverified`` has one that the critic did not accept."""
+    """One step's outcome. ``failed`` has no picture; ``unverified`` has one that the critic did not accept.
+
+    How long it may be acted on, for a reader who shares the source's clock: until ``valid_until_ns`` (``stamp_ns`` plus
+    the task's ``valid_s``; 0: for ever). For one who does not: ``age_s`` is how long ago the service took the task in,
+    by a clock that never jumps, when this message was made.
+    """
 
     step: Count
     step_count: Count
@@ -135,6 +125,8 @@ class SubgoalMessage(TaskHeader, frozen=True, kw_only=True, tag="subgoal"):
     image: ImageInfo | None = None
     image_sha256: Hash = ""  # of shape and pixels before encoding
     source_sha256: Hash = ""  # of the picture this one was edited from
+    valid_until_ns: Nanoseconds = 0
+    age_s: Seconds = 0.0
     error: Text = ""
 
     def __post_init__(self) -> None:
@@ -152,13 +144,14 @@ class EndMessage(TaskHeader, frozen=True, kw_only=True, tag="end"):
     reason: LongText = ""
     verified: Count = 0  # how many subgoals are
     attempts: Count = 0
-    prompt_hashes: Annotated[dict[Name, Name], Meta(max_length=16)] = {}
+    prompt_hashes: Annotated[dict[Name, Name], Meta(max_length=16)] = msgspec.field(default_factory=dict)
     plan_s: Seconds = 0.0
     first_subgoal_s: Seconds | None = None
     total_s: Seconds = 0.0
 
 
-ServiceState: TypeAlias = Literal["loading", "ready", "broken", "stopping"]
+ServiceState: TypeAlias = Literal["loading", "warming", "ready", "broken", "stopping"]
+"""``warming``: loaded, and run once so that the first task is not slow. ``broken``: it will not become ready."""
 
 
 class Heartbeat(Header, frozen=True, kw_only=True, tag="heartbeat"):
@@ -197,6 +190,7 @@ class Submit(Request, frozen=True, kw_only=True, tag="submit"):
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     deadline_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None  # from now; null: the service's default
     max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
+    valid_s: Annotated[float, Meta(gt=0.0, le=31_536_000.0)] | None = None  # of its subgoals; null: the service's
 
 
 class Snapshot(Request, frozen=True, kw_only=True, tag="snapshot"):
@@ -216,6 +210,10 @@ class Ping(Request, frozen=True, kw_only=True, tag="ping"):
     """Is anybody there, and in which state?"""
 
 
+class Health(Request, frozen=True, kw_only=True, tag="health"):
+    """How has the service been?"""
+
+
 class Reply(Header, frozen=True, kw_only=True):
     """What every reply has."""
 
@@ -233,12 +231,16 @@ class SubmitReply(Reply, frozen=True, kw_only=True, tag="submit_reply"):
 
 
 class SnapshotReply(Reply, frozen=True, kw_only=True, tag="snapshot_reply"):
-    """``count`` whole messages of the task follow in the same multipart message, three ZeroMQ frames each."""
+    """``count`` whole messages of the task follow in the same multipart message, three ZeroMQ frames each.
+
+    ``age_s``: how long ago the service took the task in, now.
+    """
 
     task_id: Id
     place: TaskPlace
     last_seq: Seq
     count: Annotated[int, Meta(ge=0, le=10_000)]
+    age_s: Seconds = 0.0
 
 
 class CancelReply(Reply, frozen=True, kw_only=True, tag="cancel_reply"):
@@ -257,6 +259,21 @@ class Pong(Reply, frozen=True, kw_only=True, tag="pong"):
     pending: Id = ""
 
 
+class HealthReply(Reply, frozen=True, kw_only=True, tag="health_reply"):
+    """The state, and what has been since the service started. ``tasks`` and ``subgoals`` count by status."""
+
+    state: ServiceState
+    detail: Text = ""
+    stack: Name = ""
+    uptime_s: Seconds = 0.0
+    tasks: Annotated[dict[Name, Count], Meta(max_length=16)] = msgspec.field(default_factory=dict)
+    subgoals: Annotated[dict[Name, Count], Meta(max_length=16)] = msgspec.field(default_factory=dict)
+    attempts: Count = 0
+    refused: Count = 0  # requests
+    dropped: Count = 0  # replies that a client did not take
+    worker_restarts: Count = 0
+
+
 class Refused(Reply, frozen=True, kw_only=True, tag="refused"):
     """The request was not done; ``error`` is a sentence that says why and what to do."""
 
@@ -264,8 +281,8 @@ class Refused(Reply, frozen=True, kw_only=True, tag="refused"):
 
 
 TaskMessage: TypeAlias = PlanMessage | AttemptMessage | SubgoalMessage | EndMessage
-AnyRequest: TypeAlias = Submit | Snapshot | Cancel | Ping
-AnyReply: TypeAlias = SubmitReply | SnapshotReply | CancelReply | Pong | Refused
+AnyRequest: TypeAlias = Submit | Snapshot | Cancel | Ping | Health
+AnyReply: TypeAlias = SubmitReply | SnapshotReply | CancelReply | Pong | HealthReply | Refused
 Message: TypeAlias = TaskMessage | Heartbeat | FrameMessage | AnyRequest | AnyReply
 
 
@@ -282,12 +299,3 @@ def image_of(message: Header) -> ImageInfo | None:
     """What the payload must be; None for an empty payload."""
     image = getattr(message, "image", None)
     return image if isinstance(image, ImageInfo) else None
-
-
-def stamp_to_ns(stamp_s: float) -> int:
-    """Nearest nanosecond, computed exactly, so that seconds -> nanoseconds -> seconds gives the same float."""
-    return max(0, round(Fraction(stamp_s) * 1_000_000_000))
-
-
-def stamp_to_s(stamp_ns: int) -> float:
-    return stamp_ns / 1_000_000_000

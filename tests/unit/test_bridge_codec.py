@@ -123,7 +123,7 @@ def test_another_version_is_told_apart_whatever_else_it_has() -> None:
 
 
 def test_an_unknown_optional_field_is_skipped() -> None:
-    header = header_of(SUBGOAL, valid_until_ns=5)
+    header = header_of(SUBGOAL, of_the_future=5)
     assert decode([b"subgoal", header, bytes(PNG)]).message == SUBGOAL
 
 
