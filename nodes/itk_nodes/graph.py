@@ -24,7 +24,8 @@ from itk_embodied.service import ServiceConfig
 from itk_embodied.types import SubgoalSequence
 from itk_nodes import topics
 from itk_nodes.camera_node import CameraNode
-from itk_nodes.policy_node import Policy, PolicyNode
+from itk_nodes.policies import Policy
+from itk_nodes.policy_node import PolicyNode
 from itk_nodes.runtime import spin_until
 from itk_nodes.sources import FrameSource, ZmqSource
 from itk_nodes.visual_subgoal_node import VisualSubgoalNode

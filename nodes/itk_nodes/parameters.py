@@ -80,3 +80,22 @@ def refuse_unknown(node: Any, ros_args: Sequence[str]) -> None:
             raise ConfigError(
                 f"{node.get_fully_qualified_name()} has no parameter {name!r}; {did_you_mean(name, known)}"
             )
+
+
+SUBGOAL_NODE: dict[str, Any] = {
+    "max_frame_age_s": 1.0,
+    "frame_wait_s": 0.5,
+    "deadline_s": 1800.0,
+    "seed": 0,
+    "autostart": True,
+    "record_path": "",
+    "record_frames": "all",
+}
+"""Parameters of visual_subgoal_node with their defaults; launch/parameters.yaml says what they mean."""
+
+
+def declare_subgoal_node(node: Any) -> None:
+    """Raises `ConfigError` for a value of the wrong type or out of range."""
+    declare(node, SUBGOAL_NODE)
+    lowest = {"max_frame_age_s": 1e-3, "frame_wait_s": 0.0, "deadline_s": 1e-3, "seed": 0}
+    check_values(node, range_check(lowest, {"record_frames": ("all", "used")}), tuple(SUBGOAL_NODE))

@@ -1,183 +1,258 @@
 """policy_node: takes verified subgoals off the topics and hands them, one by one, to a policy.
 
-Picture and words travel on two topics; they are matched by the picture's SHA-256, which the words carry, so that a
-picture is never taken for another step's. A subgoal that is not ``verified`` never reaches the policy, nor one whose
-task was cancelled, failed or replaced, nor one from a frame older than ``max_goal_age_s``.
+A subgoal that is not ``verified`` never reaches the policy, nor one whose task was cancelled, failed, expired or
+replaced, nor one from a camera frame older than ``max_goal_age_s`` or older than this node; the policy is stopped in
+the middle of a goal that becomes so, and where visual_subgoal_node falls silent or starts anew. ``~/status`` (JSON)
+says what becomes of each goal and why, and how each task ended here: exactly one terminal status a task.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
 import json
-import queue
 import threading
-from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+import time
+from dataclasses import dataclass, field
+from typing import Any
 
 from itk_embodied import ros
-from itk_embodied.errors import ConfigError, InputError
-from itk_embodied.ros.pictures import NANOSECONDS, rgb_of_compressed
-from itk_embodied.types import Image
-from itk_nodes import topics
+from itk_nodes import parameters, topics
+from itk_nodes.goal_desk import Dropped, GoalDesk, Matched, staleness
+from itk_nodes.policies import DESCRIBE, Goal, Policy, TaskEnd, load_policy
+from itk_nodes.policy_runner import PolicyRunner
 
 NAME = "policy_node"
+DEFAULTS: dict[str, Any] = {"subgoals": "/visual_subgoal_node", "max_goal_age_s": 600.0, "node_timeout_s": 5.0}
 _KEPT = 64
 _STOPPING = ("cancelled", "failed", "expired")
+_WATCH_S = 0.2
+_LAST_GOAL_S = 5.0  # how long the last goals may take to arrive after their task's end: topics keep no common order
 
 
-@dataclass(frozen=True, eq=False)
-class Goal:
-    """One verified goal image for the policy. ``stop`` is set when it must let go of it."""
+@dataclass(eq=False)
+class _Open:
+    """A task that has not ended here."""
 
-    image: Image
-    instruction: str
-    step: int
-    step_count: int
     task_id: str
-    stamp_ns: int
-    stop: threading.Event
-
-
-Policy: TypeAlias = Callable[[Goal], None]
+    session: str = ""
+    task: str = ""
+    stop: threading.Event = field(default_factory=threading.Event)
+    why: list[str] = field(default_factory=list)
+    goals: int = 0
+    refused: list[str] = field(default_factory=list)  # verified goals that the rules keep from the policy
+    reached: list[int] = field(default_factory=list)
+    pending: int = 0
+    end: dict[str, Any] | None = None  # the node's terminal status
+    ended_s: float = 0.0
 
 
 class PolicyNode:
-    """Runs the policy in a thread of its own, so that a stop is heard while the robot moves.
+    """The node around a policy.
 
     Args:
-        policy: called with one goal at a time, in order; it returns when the goal is reached or ``goal.stop`` is set.
+        policy: called with one goal at a time, in order; see `itk_nodes.policies.Policy`.
     """
 
     def __init__(self, node: Any, policy: Policy) -> None:
         self.node = node
         self.finished: list[tuple[str, int]] = []
-        self._policy = policy
         self._log = node.get_logger()
-        start = node.declare_parameter("subgoals", "/visual_subgoal_node").value.rstrip("/")
-        node.declare_parameter("max_goal_age_s", 600.0)
-        self._words: OrderedDict[str, list[dict[str, Any]]] = OrderedDict()  # by the picture's SHA-256, not yet paired
-        self._pictures: OrderedDict[str, Any] = OrderedDict()
-        self._task_id = ""
-        self._ended: set[str] = set()
-        self._stop = threading.Event()
-        self._goals: queue.SimpleQueue[Goal | None] = queue.SimpleQueue()
+        values = parameters.declare(node, DEFAULTS)
+        parameters.check_values(
+            node, parameters.range_check({"max_goal_age_s": 1e-3, "node_timeout_s": 1.5}), tuple(DEFAULTS)
+        )
+        self._start = values["subgoals"].rstrip("/")
+        self._desk = GoalDesk(self._now_ns())
+        self._lock = threading.RLock()
+        self._task: _Open | None = None
+        self._over: dict[str, str] = {}  # task id -> how it ended, so that nothing late of it is taken
+        self._broken = ""
+        self._heard_s, self._session = 0.0, ""
         String, Compressed = ros.message_type(topics.STRING), ros.message_type(topics.COMPRESSED)
-        node.create_subscription(String, f"{start}/subgoal", self._on_words, topics.current(_KEPT))
-        node.create_subscription(Compressed, f"{start}/subgoal/compressed", self._on_picture, topics.current(_KEPT))
-        node.create_subscription(String, f"{start}/status", self._on_status, topics.current())
-        self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
-        self._thread.start()
+        self._status = node.create_publisher(String, "~/status", topics.current())
+        self._runner = PolicyRunner(policy, stale=self._stale, on_goal=self._on_goal, on_broken=self._on_broken)
+        goals = topics.current(_KEPT)
+        node.create_subscription(String, f"{self._start}/subgoal", self._on_words, goals)
+        node.create_subscription(Compressed, f"{self._start}/subgoal/compressed", self._on_picture, goals)
+        node.create_subscription(String, f"{self._start}/status", self._on_status, topics.current())
+        diagnostics = ros.message_type(topics.DIAGNOSTICS)
+        node.create_subscription(diagnostics, "/diagnostics", self._on_diagnostics, topics.words())
+        node.create_timer(_WATCH_S, self._watch)
+
+    def _now_ns(self) -> int:
+        return int(self.node.get_clock().now().nanoseconds)
+
+    def _stale(self, goal: Goal) -> str:
+        max_age_s = self.node.get_parameter("max_goal_age_s").value
+        return staleness(goal.stamp_ns, goal.valid_until_ns, self._now_ns(), max_age_s)
+
+    # What comes in
 
     def _on_words(self, message: Any) -> None:
-        words = json.loads(message.data)
-        if words.get("status") != "verified" or not words.get("image"):
-            self._log.info(f"step {words.get('step')} is {words.get('status')}: the policy does not get it")
-            return
-        digest = words["image"]["sha256"]
-        self._keep(self._words, digest, [*self._words.get(digest, []), words])
-        self._pair(digest)
+        self._take(self._desk.words(message.data))
 
     def _on_picture(self, message: Any) -> None:
-        digest = hashlib.sha256(message.data).hexdigest()
-        self._keep(self._pictures, digest, message)
-        self._pair(digest)
+        self._take(self._desk.picture(message))
 
-    @staticmethod
-    def _keep(table: OrderedDict[str, Any], digest: str, value: Any) -> None:
-        table[digest] = value
-        while len(table) > _KEPT:
-            table.popitem(last=False)
+    def _take(self, decided: list[Matched | Dropped]) -> None:
+        with self._lock:
+            for one in decided:
+                if isinstance(one, Dropped):
+                    self._say(one.task_id, one.step, "dropped", one.reason)
+                    if one.verified and self._task is not None and self._task.task_id == one.task_id:
+                        self._task.refused.append(f"step {one.step}: {one.reason}")
+                else:
+                    self._accept(one)
+            self._end_if_complete()
 
-    def _pair(self, digest: str) -> None:
-        if digest not in self._words or digest not in self._pictures:
-            return
-        for words in self._words.pop(digest):  # two steps may have the very same picture
-            self._take(words, self._pictures[digest])
-
-    def _take(self, words: dict[str, Any], picture: Any) -> None:
-        task_id = words["task_id"]
-        if task_id in self._ended:
-            return
-        age_s = (self.node.get_clock().now().nanoseconds - words["stamp_ns"]) / NANOSECONDS
-        if age_s > self.node.get_parameter("max_goal_age_s").value:
-            self._log.warning(f"step {words['step']} is stale: its camera frame is {age_s:.0f} s old; dropped")
-            return
-        try:
-            image = rgb_of_compressed(picture)
-        except InputError as error:
-            self._log.error(f"step {words['step']} cannot be read: {error}")
-            return
-        if task_id != self._task_id:
-            self._new_task(task_id)
-        self._goals.put(
-            Goal(
-                image=image,
-                instruction=words["instruction"],
-                step=words["step"],
-                step_count=words["step_count"],
-                task_id=task_id,
-                stamp_ns=words["stamp_ns"],
-                stop=self._stop,
-            )
+    def _accept(self, matched: Matched) -> None:
+        words = matched.words
+        task_id, step = words["task_id"], words["step"]
+        if task_id in self._over:
+            return self._say(task_id, step, "dropped", f"its task is over: {self._over[task_id]}")
+        if self._broken:
+            return self._say(task_id, step, "dropped", f"the policy does not run: {self._broken}")
+        task = self._open(task_id)
+        task.goals += 1
+        task.pending += 1
+        goal = Goal(
+            image=matched.image,
+            instruction=words["instruction"],
+            step=step,
+            step_count=words["step_count"],
+            task_id=task_id,
+            stamp_ns=words["stamp_ns"],
+            valid_until_ns=words.get("valid_until_ns"),
+            stop=task.stop,
+            why=task.why,
         )
+        self._runner.put(goal)
+        return self._say(task_id, step, "accepted", "")
 
-    def _new_task(self, task_id: str) -> None:
-        """Goals of an older task must not move the robot any more."""
-        self._stop.set()
-        self._stop = threading.Event()
-        self._task_id = task_id
+    def _open(self, task_id: str) -> _Open:
+        """The open task of that id; another one's goals must not move the robot any more."""
+        if self._task is None or self._task.task_id != task_id:
+            if self._task is not None:
+                self._finish(self._task, "replaced", "a newer task has begun")
+            self._task = _Open(task_id, self._session)
+        return self._task
 
     def _on_status(self, message: Any) -> None:
-        status = json.loads(message.data)
-        if status["state"] in _STOPPING:
-            self._ended.add(status["task_id"])
-            if status["task_id"] == self._task_id:
-                self._log.warning(f"the task is {status['state']}: {status['reason']}; the policy stops")
-                self._stop.set()
+        try:
+            status = json.loads(message.data)
+            task_id, state = status["task_id"], status["state"]
+        except (ValueError, KeyError, TypeError):
+            return
+        with self._lock:
+            self._on_session(status.get("session", ""))
+            task = self._task if self._task is not None and self._task.task_id == task_id else None
+            if task is not None:
+                task.task = status.get("task", "") or task.task
+            if state in _STOPPING:
+                reason = f"the task is {state}: {status.get('reason', '')}"
+                if task is not None:
+                    self._finish(task, state, reason)
+                else:
+                    self._over[task_id] = reason
+            elif task is not None and status.get("terminal"):
+                task.end, task.ended_s = status, time.monotonic()
+                self._end_if_complete()
+            elif state == "running" and task_id not in self._over and task is None:
+                self._open(task_id).task = status.get("task", "")
 
-    def _run(self) -> None:
-        while (goal := self._goals.get()) is not None:
-            if goal.stop.is_set():
-                continue
-            self._log.info(f"step {goal.step} of {goal.step_count}: {goal.instruction}")
-            try:
-                self._policy(goal)
-            except Exception as error:
-                self._log.error(f"the policy failed at step {goal.step}: {error}; it gets no more goals of this task")
-                goal.stop.set()
-                continue
-            if not goal.stop.is_set():
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            if status.hardware_id == self._start:
+                self._heard_s = time.monotonic()
+                session = next((pair.value for pair in status.values if pair.key == "session"), "")
+                with self._lock:
+                    self._on_session(session)
+
+    def _on_session(self, session: str) -> None:
+        """A node that was restarted knows nothing of the task that was open, so nobody else would ever end it."""
+        if session and session != self._session:
+            task, before, self._session = self._task, self._session, session
+            if task is not None and before and task.session == before and task.end is None:
+                self._finish(task, "failed", f"{self._start} was restarted; the task it worked on is lost")
+
+    # What goes on
+
+    def _watch(self) -> None:
+        with self._lock:
+            task = self._task
+            if task is None:
+                return
+            goal = self._runner.current
+            stale = self._stale(goal) if goal is not None and goal.task_id == task.task_id else ""
+            silent_s = time.monotonic() - self._heard_s
+            if stale:
+                self._finish(task, "expired", f"step {goal.step if goal else 0} is stale: {stale}")
+            elif task.end is None and self._heard_s and silent_s > self.node.get_parameter("node_timeout_s").value:
+                self._finish(task, "failed", f"{self._start} has been silent for {silent_s:.0f} s; is it running?")
+            else:
+                self._end_if_complete()
+
+    def _on_goal(self, goal: Goal, state: str, reason: str) -> None:
+        """In the policy's thread."""
+        with self._lock:
+            self._say(goal.task_id, goal.step, state, reason)
+            task = self._task
+            if state == "reached":
                 self.finished.append((goal.task_id, goal.step))
+            if task is None or task.task_id != goal.task_id:
+                return
+            task.pending -= state != "running"
+            if state == "reached":
+                task.reached.append(goal.step)
+            elif state in ("failed", "dropped"):
+                self._finish(task, "expired" if state == "dropped" else "failed", f"step {goal.step}: {reason}")
+            self._end_if_complete()
+
+    def _on_broken(self, reason: str) -> None:
+        with self._lock:
+            self._broken = reason
+            self._log.error(f"the policy is broken: {reason}")
+            if self._task is not None:
+                self._finish(self._task, "failed", f"the policy is broken: {reason}")
+
+    def _end_if_complete(self) -> None:
+        """A task whose node has ended it is over here when each of its verified goals was reached."""
+        task = self._task
+        if task is None or task.end is None or task.pending:
+            return
+        missing = int(task.end.get("verified", 0)) - task.goals
+        if missing > len(task.refused) and time.monotonic() - task.ended_s < _LAST_GOAL_S:
+            return
+        if missing > 0:
+            why = f" ({task.refused[-1]})" if task.refused else ""
+            self._finish(task, "failed", f"{missing} of its verified goals did not reach the policy{why}")
+        elif task.end["state"] == "verified":
+            self._finish(task, "done", "")
+        else:
+            self._finish(task, "partial", f"the task is {task.end['state']}: {task.end.get('reason', '')}")
+
+    def _finish(self, task: _Open, state: str, reason: str) -> None:
+        task.why.append(reason)
+        task.stop.set()
+        self._task = None
+        self._over[task.task_id] = reason or state
+        self._say(task.task_id, None, state, reason, reached=task.reached, terminal=True)
+        self._runner.put(TaskEnd(task.task_id, state, reason, task.task, tuple(task.reached)))
+
+    def _say(self, task_id: str, step: int | None, state: str, reason: str, **more: Any) -> None:
+        where = "the task" if step is None else f"step {step}"
+        said = f"{where} is {state}{f': {reason}' if reason else ''}"
+        if state in ("accepted", "running", "reached", "done"):
+            self._log.info(said)
+        else:
+            self._log.warning(said)
+        status = {"task_id": task_id, "step": step, "state": state, "reason": reason, "terminal": False, **more}
+        self._status.publish(topics.text(json.dumps(status)))
 
     def close(self) -> None:
-        self._stop.set()
-        self._goals.put(None)
-        self._thread.join(5.0)
-
-
-def describe(goal: Goal) -> None:
-    """The policy of a robot that is not there: it says what it would do."""
-    height, width = goal.image.shape[:2]
-    print(f"goal {goal.step}/{goal.step_count} ({width}x{height} px): {goal.instruction}", flush=True)
-
-
-def load_policy(name: str) -> Policy:
-    """A policy by ``module:callable``.
-
-    Raises:
-        ConfigError: no such module or callable.
-    """
-    module, _, attribute = name.partition(":")
-    try:
-        policy = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ConfigError(f"policy {name!r} cannot be loaded ({error}); write module:callable.") from error
-    if not callable(policy):
-        raise ConfigError(f"policy {name!r} is a {type(policy).__name__}; it must be callable with a Goal.")
-    return policy  # type: ignore[no-any-return]
+        with self._lock:
+            if self._task is not None:
+                self._finish(self._task, "cancelled", "the policy node stopped")
+        self._runner.close()
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -185,7 +260,7 @@ def main(argv: list[str] | None = None) -> int:
     from itk_nodes.runtime import node_parser, run_node
 
     parser = node_parser(NAME, "Hand verified subgoals to a policy.")
-    parser.add_argument("--policy", default="itk_nodes.policy_node:describe", help="module:callable, given each Goal")
+    parser.add_argument("--policy", default=DESCRIBE, help="module:callable, given each Goal")
     return run_node(NAME, lambda node, options: PolicyNode(node, load_policy(options.policy)), argv, parser=parser)
 
 

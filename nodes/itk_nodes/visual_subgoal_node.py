@@ -32,18 +32,6 @@ from itk_nodes.outputs import Outputs
 from itk_nodes.requests import TaskRequest, parse_request
 
 NAME = "visual_subgoal_node"
-DEFAULTS: dict[str, Any] = {
-    "max_frame_age_s": 1.0,
-    "frame_wait_s": 0.5,
-    "deadline_s": 1800.0,
-    "seed": 0,
-    "autostart": True,
-    "record_path": "",
-    "record_frames": "all",
-}
-_CHECK = parameters.range_check(
-    {"max_frame_age_s": 1e-3, "frame_wait_s": 0.0, "deadline_s": 1e-3, "seed": 0}, {"record_frames": ("all", "used")}
-)
 _TICK_S, _DIAGNOSE_S = 0.05, 1.0
 
 
@@ -77,8 +65,7 @@ class VisualSubgoalNode:
         self._waiting: tuple[str, TaskRequest, int] | None = None  # task id, request, until (ROS time)
         self._events: deque[tuple[TaskMessage, Part]] = deque()
         self._diagnosed_s = 0.0
-        parameters.declare(node, DEFAULTS)
-        parameters.check_values(node, _CHECK, tuple(DEFAULTS))
+        parameters.declare_subgoal_node(node)
         self._make_topics()
         hooks: dict[str, Hook] = {
             "configure": self._configure,
@@ -88,10 +75,14 @@ class VisualSubgoalNode:
             "shutdown": self._release,
             "error": self._release,
         }
-        self.lifecycle = Lifecycle(node, hooks, on_wait=lambda: self._diagnose(_DIAGNOSE_S), on_event=self._on_transition)
+        self.lifecycle = Lifecycle(
+            node, hooks, on_wait=lambda: self._diagnose(_DIAGNOSE_S), on_event=self._on_transition
+        )
         self._autostart = bool(self._value("autostart"))
-        if self._autostart and self.lifecycle.begin("configure") is False:
-            raise self.lifecycle.error or ItkError("the node could not be configured; see its log.")
+        if self._autostart:
+            self._go_on(self.lifecycle.begin("configure"))
+            if self.lifecycle.error is not None:
+                raise self.lifecycle.error
 
     def _make_topics(self) -> None:
         node = self.node
@@ -127,7 +118,7 @@ class VisualSubgoalNode:
     def _configure(self) -> Progress:
         self._release()  # what a configuring that failed has left
         if self._value("record_path"):
-            known = {name: str(self._value(name)) for name in DEFAULTS}
+            known = {name: str(self._value(name)) for name in parameters.SUBGOAL_NODE}
             self.out.start_recording(Path(self._value("record_path")), {"node": NAME, **known})
         service = SubgoalService(
             self._pipeline, self._config, on_message=self._on_message, on_sequence=self._on_sequence
@@ -141,6 +132,12 @@ class VisualSubgoalNode:
         if state == "broken":
             self.node.get_logger().error(f"the models could not be loaded: {detail}")
         return True if state == "ready" else False if state in ("broken", "stopping") else None
+
+    def _go_on(self, configured: bool | None) -> None:
+        if self._autostart and configured is not None:
+            self._autostart = False
+            if configured:
+                self.lifecycle.begin("activate")
 
     def _on_transition(self, event: Any) -> None:
         self.out.record("~/transition_event", topics.TRANSITION, event)
@@ -227,9 +224,7 @@ class VisualSubgoalNode:
             self.out.say(task_id, state, reason)
 
     def _tick(self) -> None:
-        if self.lifecycle.poll() and self._autostart:
-            self._autostart = False
-            self.lifecycle.begin("activate")
+        self._go_on(self.lifecycle.poll())
         if self._waiting is None:
             return
         task_id, request, until_ns = self._waiting

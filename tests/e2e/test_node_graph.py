@@ -21,7 +21,8 @@ from itk_embodied.ros.pictures import header, image_message, rgb_of_compressed, 
 from itk_embodied.service import ServiceConfig, SubgoalService
 from itk_nodes import topics
 from itk_nodes.graph import NodeGraph
-from itk_nodes.policy_node import Goal, PolicyNode
+from itk_nodes.policies import Goal
+from itk_nodes.policy_node import PolicyNode
 from itk_nodes.visual_subgoal_node import VisualSubgoalNode
 
 NODE = "/visual_subgoal_node"
