@@ -82,6 +82,7 @@ class DiffusersSettings(CheckpointSettings, frozen=True, forbid_unknown_fields=T
         negative_prompt: what not to paint, where the pipeline takes one.
         resolution_px: the model paints at this size squared, keeping the aspect; 0 paints at the picture's own size.
         cpu_offload: keep only the part that is computing on the GPU; slower, needs far less of its memory.
+        max_batch: most pictures painted in one call, where many are asked for at once (in training).
         call: further arguments of the pipeline's ``__call__``.
     """
 
@@ -91,6 +92,7 @@ class DiffusersSettings(CheckpointSettings, frozen=True, forbid_unknown_fields=T
     negative_prompt: str | None = None
     resolution_px: Annotated[int, Meta(ge=0, le=4096)] | None = None
     cpu_offload: bool = False
+    max_batch: Positive = 8
     call: Mapping[str, Any] = {}
 
 

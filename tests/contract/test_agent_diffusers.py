@@ -123,3 +123,17 @@ def test_a_prompt_changes_the_picture(load: Load) -> None:
         generator.generate(example_image(64, 64), text, CallContext(seed=1)) for text in ("red cube", "blue bowl")
     )
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_a_batch_paints_what_single_calls_paint(kind: str, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = load(kind, max_batch=2)
+    here, there = example_image(64, 64), example_image(64, 64)[:, ::-1].copy()
+    images, prompts = [here, there, here], ["put the red cube", "open it", "put it in the blue bowl"]
+    contexts = [CallContext(seed=seed) for seed in (3, 4, 5)]
+    alone = [generator.generate(*one) for one in zip(images, prompts, contexts, strict=True)]
+    calls = spy(generator, monkeypatch)
+    together = generator.generate_batch(images, prompts, contexts)
+    for single, batched in zip(alone, together, strict=True):
+        assert np.abs(single.astype(int) - batched).max() <= 3, "up to rounding"
+    assert len(calls) == (3 if kind == "qwen-image-edit-plus" else 2)

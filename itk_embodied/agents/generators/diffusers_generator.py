@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import inspect
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from itk_embodied.agents.generators.diffusers_specs import PipelineSpec, get_spe
 from itk_embodied.agents.pictures import painted, resize, working_size
 from itk_embodied.agents.settings import DiffusersSettings
 from itk_embodied.errors import ConfigError, did_you_mean
-from itk_embodied.types import Image
+from itk_embodied.types import Image, image_hash
 
 _LOCK_POLL_S = 0.02
 
@@ -35,6 +36,7 @@ class DiffusersGenerator:
         self._pipeline, self._spec = pipeline, spec
         self._resolution_px = spec.resolution_px if settings.resolution_px is None else settings.resolution_px
         self._arguments = call_arguments(spec, settings, inspect.signature(type(pipeline).__call__).parameters)
+        self._max_batch = settings.max_batch
         self._lock = threading.Lock()
         pipeline.set_progress_bar_config(disable=True)
 
@@ -57,40 +59,80 @@ class DiffusersGenerator:
         return cls(pipeline, spec, settings, name=checkpoint.given)
 
     def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
-        context.check()
-        while not self._lock.acquire(timeout=_LOCK_POLL_S):
-            context.check()
-        try:
-            return self._paint(image, prompt, context)
-        finally:
-            self._lock.release()
+        return self.generate_batch([image], [prompt], [context])[0]
+
+    def generate_batch(
+        self, images: Sequence[Image], prompts: Sequence[str], contexts: Sequence[CallContext]
+    ) -> list[Image]:
+        """See `itk_embodied.agents.generators.batching.BatchGenerator`. Calls the pipeline as seldom as it allows."""
+        done: dict[int, Image] = {}
+        for chunk in self._chunks(images):
+            mine = [contexts[i] for i in chunk]
+            check = partial(_check_all, mine)
+            check()
+            while not self._lock.acquire(timeout=_LOCK_POLL_S):
+                check()
+            try:
+                painted = self._paint([images[i] for i in chunk], [prompts[i] for i in chunk], mine, check)
+            finally:
+                self._lock.release()
+            done |= dict(zip(chunk, painted, strict=True))
+        return [done[i] for i in range(len(images))]
+
+    def _chunks(self, images: Sequence[Image]) -> list[list[int]]:
+        """Which of the pictures go into one call."""
+        if self._spec.batch == "one" or len(images) == 1:
+            return [[i] for i in range(len(images))]
+        together: dict[object, list[int]] = {}
+        for i, image in enumerate(images):
+            key = image.shape if self._spec.batch == "pairs" else image_hash(image)
+            together.setdefault(key, []).append(i)
+        size = self._max_batch
+        return [group[at : at + size] for group in together.values() for at in range(0, len(group), size)]
 
     def _working_size(self, image: Image) -> tuple[int, int]:
         height, width = image.shape[:2]
         return working_size(height, width, self._resolution_px, self._spec.multiple_px, self._spec.min_side_px)
 
     @torch.inference_mode()
-    def _paint(self, image: Image, prompt: str, context: CallContext) -> Image:
+    def _paint(
+        self,
+        images: Sequence[Image],
+        prompts: Sequence[str],
+        contexts: Sequence[CallContext],
+        check: Callable[[], None],
+    ) -> list[Image]:
         def on_step_end(pipeline: Any, step: int, timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
-            context.check()
+            check()
             return values
 
-        height, width = self._working_size(image)
-        picture = PIL.Image.fromarray(resize(image, width, height))
+        height, width = self._working_size(images[0])
+        pictures = [PIL.Image.fromarray(resize(image, width, height)) for image in images]
+        generators = [torch.Generator("cpu").manual_seed(context.seed) for context in contexts]
         arguments = dict(self._arguments)
         if self._spec.passes_size:
             arguments |= {"height": height, "width": width}
         if self._spec.area_argument:
             arguments[self._spec.area_argument] = height * width
+        alone = len(images) == 1
+        shown: Any = pictures[0] if alone or self._spec.batch == "prompts" else pictures
+        negative = self._spec.negative_argument
+        if not alone and negative in arguments:
+            arguments[negative] = [arguments[negative]] * len(images)
         result = self._pipeline(
-            image=[picture] if self._spec.image_as_list else picture,
-            prompt=prompt,
-            generator=torch.Generator("cpu").manual_seed(context.seed),
+            image=[shown] if self._spec.image_as_list else shown,
+            prompt=prompts[0] if alone else list(prompts),
+            generator=generators[0] if alone else generators,
             callback_on_step_end=on_step_end,
             **arguments,
         )
+        check()
+        return [painted(picture, image) for picture, image in zip(result.images, images, strict=True)]
+
+
+def _check_all(contexts: Sequence[CallContext]) -> None:
+    for context in contexts:
         context.check()
-        return painted(result.images[0], image)
 
 
 def call_arguments(spec: PipelineSpec, settings: DiffusersSettings, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from itk_embodied.errors import ConfigError, did_you_mean
 
@@ -28,6 +28,8 @@ class PipelineSpec:
         negative_argument: the argument for what not to paint, None where there is none.
         own_components: parts of the checkpoint that are loaded with a class of ours, as ``module:class``.
         constants: further arguments that are always passed.
+        batch: what one call may paint: ``pairs`` of any picture and prompt, several ``prompts`` on one picture, or
+            ``one`` prompt on one picture.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class PipelineSpec:
     negative_argument: str | None = None
     own_components: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     constants: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    batch: Literal["one", "prompts", "pairs"] = "one"
 
 
 SPECS: Mapping[str, PipelineSpec] = MappingProxyType(
@@ -61,6 +64,7 @@ SPECS: Mapping[str, PipelineSpec] = MappingProxyType(
                 resolution_px=0,
                 multiple_px=1,
                 passes_size=False,
+                batch="pairs",
             ),
             # Distilled: four steps, and guidance at 1, where there is no second pass for a negative prompt.
             PipelineSpec(
@@ -73,6 +77,7 @@ SPECS: Mapping[str, PipelineSpec] = MappingProxyType(
                 min_side_px=64,
                 guidance_argument="guidance_scale",
                 guidance=1.0,
+                batch="prompts",
             ),
             # Its guidance is true_cfg_scale, which takes effect only where there is a negative prompt, if a blank one.
             PipelineSpec(
@@ -103,6 +108,7 @@ SPECS: Mapping[str, PipelineSpec] = MappingProxyType(
                 guidance=2.5,
                 negative_argument="negative_prompt",
                 constants=MappingProxyType({"_auto_resize": False}),
+                batch="prompts",
             ),
             PipelineSpec(
                 kind="instruct-pix2pix",
@@ -117,6 +123,7 @@ SPECS: Mapping[str, PipelineSpec] = MappingProxyType(
                 image_guidance_argument="image_guidance_scale",
                 image_guidance=1.5,
                 negative_argument="negative_prompt",
+                batch="pairs",
             ),
         )
     }
