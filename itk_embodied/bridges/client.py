@@ -11,46 +11,42 @@ with SubgoalClient() as client:
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
-from typing import Any, TypeVar
 
-import zmq
-
+from itk_embodied.bridges.client_actions import FollowRules
 from itk_embodied.bridges.client_calls import SubmittedTasks, Waiter, judge_pong, not_ready, submission
-from itk_embodied.bridges.client_exchange import Answer, Exchange, new_id
-from itk_embodied.bridges.client_follow import Follower, FollowRules, OnMessage
+from itk_embodied.bridges.client_exchange import new_id
+from itk_embodied.bridges.client_follow import Follower, OnMessage
 from itk_embodied.bridges.client_link import LinkRules, OnLink
-from itk_embodied.bridges.codec import Part, Received, WireVersionError, decode
+from itk_embodied.bridges.client_sockets import ClientSockets
+from itk_embodied.bridges.codec import Received
 from itk_embodied.bridges.received import ReceivedSubgoal, SubgoalStream
 from itk_embodied.bridges.sockets import (
     DEAD_AFTER_S,
     DEFAULT_REQUESTS,
     DEFAULT_STREAM,
     check_address,
-    connect,
-    open_client_socket,
 )
 from itk_embodied.bridges.wire import (
     Cancel,
     CancelReply,
     Encoding,
+    Health,
+    HealthReply,
     Ping,
     Pong,
-    Reply,
-    Request,
     Snapshot,
     SnapshotReply,
     SubmitReply,
 )
-from itk_embodied.errors import TransportError, WireError
+from itk_embodied.errors import TransportError
 from itk_embodied.types import Frame, Image, Task
 
 __all__ = ["ReceivedSubgoal", "SubgoalClient", "SubgoalStream"]
 
-R = TypeVar("R", bound=Reply)
 
-
-class SubgoalClient:
+class SubgoalClient(ClientSockets):
     """Talks to one `SubgoalService`. Use it from one thread; `AsyncSubgoalClient` is its asyncio twin.
 
     Args:
@@ -69,26 +65,9 @@ class SubgoalClient:
         dead_after_s: float = DEAD_AFTER_S,
         patience_s: float = 30.0,
     ) -> None:
-        self.stream_address = check_address(stream)
-        self.requests_address = check_address(requests)
-        self.link_rules = LinkRules(self.stream_address, self.requests_address, timeout_s, dead_after_s, patience_s)
-        self.malformed = 0  # messages that could not be read; what they carried is asked for again
+        super().__init__(LinkRules(check_address(stream), check_address(requests), timeout_s, dead_after_s, patience_s))
         self._followed: set[str] = set()
         self._submitted = SubmittedTasks()
-        self._context = zmq.Context()
-        try:
-            self._sub, self._dealer = self._open()
-        except BaseException:
-            self.close()
-            raise
-
-    @property
-    def timeout_s(self) -> float:
-        return self.link_rules.timeout_s
-
-    @property
-    def dead_after_s(self) -> float:
-        return self.link_rules.dead_after_s
 
     def submit(
         self,
@@ -98,6 +77,7 @@ class SubgoalClient:
         seed: int = 0,
         deadline_s: float | None = None,
         max_attempts: int | None = None,
+        valid_s: float | None = None,
         encoding: Encoding = "raw",
         task_id: str | None = None,
     ) -> str:
@@ -109,6 +89,7 @@ class SubgoalClient:
             frame: a `Frame`, or RGB ``uint8`` ``(H, W, 3)`` pixels taken just now.
             deadline_s: seconds from now after which the task ends as ``expired``.
             max_attempts: pictures tried per step.
+            valid_s: seconds after the frame's stamp until which its goals may be acted on; None: as the service says.
             encoding: how the frame travels; ``jpeg`` is lossy.
             task_id: an id of your own (8 to 64 letters, digits, ``_``, ``-``); submitting it twice runs it once.
 
@@ -122,6 +103,7 @@ class SubgoalClient:
             seed=seed,
             deadline_s=deadline_s,
             max_attempts=max_attempts,
+            valid_s=valid_s,
             encoding=encoding,
             task_id=task_id,
             now_s=time.monotonic(),
@@ -139,6 +121,7 @@ class SubgoalClient:
         latest_only: bool = False,
         accept_expired: bool = False,
         resubmit: bool = False,
+        clock_ns: Callable[[], int] | None = None,
         on_message: OnMessage | None = None,
         on_link: OnLink | None = None,
     ) -> SubgoalStream:
@@ -148,10 +131,12 @@ class SubgoalClient:
             deadline_s: how long all of it may take before `TransportError`.
             verified_only: leave out what the critic did not accept. False delivers every step's outcome.
             latest_only: where several goals wait, deliver the newest and count the others in ``skipped``.
-            accept_expired: deliver goals whose time of validity has passed, too.
+            accept_expired: deliver goals whose time of validity has passed, too; else they are counted in ``expired``.
             resubmit: where the service is restarted, send the task again (same frame, same seed); goals that were
                 delivered already are not delivered again. Only for tasks that this client submitted. Without it such
                 a task ends as ``failed``, and its reason says so.
+            clock_ns: the clock that stamped the frame, where this program has it, e.g. `time.time_ns`. Without it a
+                goal's age counts from when the service took its task in.
             on_message: called with each message of the task (plan, attempts, …), for progress.
             on_link: called with ``"lost"`` or ``"live"`` and a sentence when the service falls silent or comes back.
         """
@@ -164,6 +149,7 @@ class SubgoalClient:
             self.link_rules,
             now_s=time.monotonic(),
             session=self._submitted.session(task_id),
+            clock_ns=clock_ns,
             on_message=on_message,
             on_link=on_link,
         )
@@ -214,6 +200,10 @@ class SubgoalClient:
         """The service's state."""
         return self._request(Ping(request_id=new_id()), Pong).reply
 
+    def health(self) -> HealthReply:
+        """How the service has been since it started: tasks and subgoals by status, refusals, worker restarts."""
+        return self._request(Health(request_id=new_id()), HealthReply).reply
+
     def wait_ready(self, deadline_s: float) -> Pong:
         """Wait until the service is there and its models are loaded.
 
@@ -233,76 +223,6 @@ class SubgoalClient:
                 return pong
             time.sleep(min(0.1, max(0.0, ends_s - time.monotonic())))
         raise not_ready(self.requests_address, deadline_s, last)
-
-    def receive(self, until_s: float) -> Received | None:
-        """The next message of the stream, before ``until_s`` (`time.monotonic`); None where none came.
-
-        Raises:
-            WireVersionError: the service speaks another version.
-        """
-        while True:
-            try:
-                # Read before polling: under load a message is there already, and polling costs as much as reading.
-                return decode([frame.buffer for frame in self._sub.recv_multipart(zmq.NOBLOCK, copy=False)])
-            except zmq.Again:
-                if not self._sub.poll(max(0, round((until_s - time.monotonic()) * 1000))):
-                    return None
-            except WireVersionError:
-                raise
-            except WireError:
-                self.malformed += 1
-
-    def reopen(self) -> None:
-        """Connect anew: the other end may have vanished without a word, which no socket notices by itself."""
-        self._sub.close(linger=0)
-        self._dealer.close(linger=0)
-        self._sub, self._dealer = self._open()
-
-    def _open(self) -> tuple[Any, Any]:
-        sub = open_client_socket(self._context, zmq.SUB)
-        connect(sub, self.stream_address)
-        sub.subscribe(b"")
-        return sub, self._new_dealer()
-
-    def _new_dealer(self) -> Any:
-        dealer = open_client_socket(self._context, zmq.DEALER)
-        connect(dealer, self.requests_address)
-        return dealer
-
-    def _request(
-        self, request: Request, kind: type[R], budget_s: float | None = None, payload: Part = b""
-    ) -> Answer[R]:
-        """Send, wait, match the reply by its id. A request that was not answered leaves no trace behind."""
-        budget_s = self.timeout_s if budget_s is None else budget_s
-        exchange = Exchange(
-            request, kind, self.requests_address, budget_s=budget_s, now_s=time.monotonic(), payload=payload
-        )
-        try:
-            while True:
-                if exchange.due(time.monotonic()):
-                    self._send(exchange.parts)
-                if not self._dealer.poll(max(0, round((exchange.wake_s - time.monotonic()) * 1000))):
-                    continue
-                parts = self._dealer.recv_multipart(copy=False)
-                answer = exchange.take([frame.buffer for frame in parts])
-                if answer is not None:
-                    return answer
-        except TransportError:
-            self._dealer.close(linger=0)  # what is queued in it must not arrive after we gave up
-            self._dealer = self._new_dealer()
-            raise
-        finally:
-            self.malformed += exchange.malformed
-
-    def _send(self, parts: list[Part]) -> None:
-        try:
-            self._dealer.send_multipart(parts, zmq.NOBLOCK)
-        except zmq.Again:
-            return  # the queue is full: the peer is gone or slow; the exchange sends again or gives up
-
-    def close(self) -> None:
-        """Close the sockets. May be called twice."""
-        self._context.destroy(linger=0)
 
     def __enter__(self) -> SubgoalClient:
         return self

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, TypeVar
 from weakref import WeakSet
@@ -18,9 +19,10 @@ from weakref import WeakSet
 import zmq
 import zmq.asyncio
 
+from itk_embodied.bridges.client_actions import FollowRules
 from itk_embodied.bridges.client_calls import SubmittedTasks, Waiter, judge_pong, not_ready, submission
 from itk_embodied.bridges.client_exchange import Answer, Exchange, new_id
-from itk_embodied.bridges.client_follow import Follower, FollowRules, OnMessage
+from itk_embodied.bridges.client_follow import Follower, OnMessage
 from itk_embodied.bridges.client_link import LinkRules, OnLink
 from itk_embodied.bridges.codec import Part, Received, WireVersionError, decode
 from itk_embodied.bridges.received_async import AsyncSubgoalStream, Inbox
@@ -36,6 +38,8 @@ from itk_embodied.bridges.wire import (
     Cancel,
     CancelReply,
     Encoding,
+    Health,
+    HealthReply,
     Ping,
     Pong,
     Reply,
@@ -91,6 +95,7 @@ class AsyncSubgoalClient:
         seed: int = 0,
         deadline_s: float | None = None,
         max_attempts: int | None = None,
+        valid_s: float | None = None,
         encoding: Encoding = "raw",
         task_id: str | None = None,
     ) -> str:
@@ -101,6 +106,7 @@ class AsyncSubgoalClient:
             seed=seed,
             deadline_s=deadline_s,
             max_attempts=max_attempts,
+            valid_s=valid_s,
             encoding=encoding,
             task_id=task_id,
             now_s=time.monotonic(),
@@ -118,6 +124,7 @@ class AsyncSubgoalClient:
         latest_only: bool = False,
         accept_expired: bool = False,
         resubmit: bool = False,
+        clock_ns: Callable[[], int] | None = None,
         on_message: OnMessage | None = None,
         on_link: OnLink | None = None,
     ) -> AsyncSubgoalStream:
@@ -131,6 +138,7 @@ class AsyncSubgoalClient:
             self.link_rules,
             now_s=time.monotonic(),
             session=self._submitted.session(task_id),
+            clock_ns=clock_ns,
             on_message=on_message,
             on_link=on_link,
         )
@@ -176,6 +184,10 @@ class AsyncSubgoalClient:
     async def ping(self) -> Pong:
         """The service's state."""
         return (await self._request(Ping(request_id=new_id()), Pong)).reply
+
+    async def health(self) -> HealthReply:
+        """See `SubgoalClient.health`."""
+        return (await self._request(Health(request_id=new_id()), HealthReply)).reply
 
     async def wait_ready(self, deadline_s: float) -> Pong:
         """See `SubgoalClient.wait_ready`."""

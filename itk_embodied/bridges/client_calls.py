@@ -49,6 +49,7 @@ def submission(
     seed: int,
     deadline_s: float | None,
     max_attempts: int | None,
+    valid_s: float | None,
     encoding: Encoding,
     task_id: str | None,
     now_s: float,
@@ -67,6 +68,7 @@ def submission(
         image=info,
         deadline_s=deadline_s,
         max_attempts=max_attempts,
+        valid_s=valid_s,
     )
     return Submitted(request, payload, None if deadline_s is None else now_s + deadline_s)
 

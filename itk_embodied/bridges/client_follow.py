@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from itk_embodied.bridges.client_actions import Action, Ask, Deliver, Ended, FollowRules, Listen, Resubmit
 from itk_embodied.bridges.client_link import TRY_S, Link, LinkRules, OnLink
 from itk_embodied.bridges.codec import Received
 from itk_embodied.bridges.wire import (
@@ -29,55 +29,6 @@ OnMessage: TypeAlias = Callable[[Message], None]
 _DRAIN = 256  # messages looked at before latest-only delivery, so that a fast sender cannot hold it up for ever
 
 
-@dataclass(frozen=True)
-class Listen:
-    """Take one message of the stream, or report `Follower.quiet` once ``until_s`` has passed."""
-
-    until_s: float
-
-
-@dataclass(frozen=True)
-class Ask:
-    """Ask for a snapshot after ``after_seq`` within ``budget_s``; over new sockets where ``afresh``."""
-
-    after_seq: int
-    budget_s: float
-    afresh: bool = False
-
-
-@dataclass(frozen=True)
-class Resubmit:
-    """Send the task again, unchanged, to a service that was restarted; within ``budget_s``."""
-
-    budget_s: float
-
-
-@dataclass(frozen=True, eq=False)
-class Deliver:
-    """Hand this subgoal to the user."""
-
-    received: Received
-
-
-@dataclass(frozen=True)
-class Ended:
-    """The task has its terminal status."""
-
-
-Action: TypeAlias = Listen | Ask | Resubmit | Deliver | Ended
-
-
-@dataclass(frozen=True)
-class FollowRules:
-    """What a user wants of a task's subgoals; see `SubgoalClient.subgoals` for the meaning of each."""
-
-    deadline_s: float
-    verified_only: bool = True
-    latest_only: bool = False
-    accept_expired: bool = False
-    resubmit: bool = False
-
-
 class Follower:
     """The state of one followed task.
 
@@ -86,7 +37,9 @@ class Follower:
 
     Args:
         session: of the service that took the task in, where this client submitted it.
-        expired: whether a subgoal may no longer be used.
+        clock_ns: the clock of the frames' source, where this program has it; a goal past its ``valid_until_ns`` by that
+            clock is expired, too. Without it a goal's age counts from when the service took its task in, by clocks that
+            never jump.
     """
 
     def __init__(
@@ -97,7 +50,7 @@ class Follower:
         *,
         now_s: float,
         session: str = "",
-        expired: Callable[[SubgoalMessage], bool] = lambda message: False,
+        clock_ns: Callable[[], int] | None = None,
         on_message: OnMessage | None = None,
         on_link: OnLink | None = None,
     ) -> None:
@@ -110,7 +63,8 @@ class Follower:
         self._rules = rules
         self._where = link
         self._ends_s = now_s + rules.deadline_s
-        self._is_expired = expired
+        self._clock_ns = clock_ns
+        self._taken_s = now_s  # when the service took the task in; known after the first snapshot
         self._on_message = on_message
         self._session = session
         self._last_seq = 0
@@ -129,11 +83,11 @@ class Follower:
             TransportError: the deadline has passed, or the service has been lost for too long.
         """
         while self._ready:
-            goal = self._digest(self._ready.popleft())
+            goal = self._digest(self._ready.popleft(), now_s)
             if goal is None:
                 continue
             if not self._rules.latest_only:
-                return Deliver(goal)
+                return Deliver(goal, self._expires_s(goal.message))
             self.skipped += self._held is not None
             self._held = goal
         if self._held is not None:
@@ -165,7 +119,7 @@ class Follower:
     def _release(self) -> Deliver:
         goal, self._held, self._drained = self._held, None, 0
         assert goal is not None
-        return Deliver(goal)
+        return Deliver(goal, self._expires_s(goal.message))
 
     def begin(self, now_s: float) -> None:
         """The user has come back for the next subgoal."""
@@ -200,6 +154,7 @@ class Follower:
         """
         self.link.heard(now_s)
         self._ask = False
+        self._taken_s = min(self._taken_s, now_s - reply.age_s)
         restarted = bool(self._session) and reply.session != self._session
         if reply.place == "unknown":
             self._unknown(reply, restarted)
@@ -247,7 +202,7 @@ class Follower:
         self._last_seq = received.message.seq
         self._ready.append(received)
 
-    def _digest(self, received: Received) -> Received | None:
+    def _digest(self, received: Received, now_s: float) -> Received | None:
         """Note a message; returns it where it is a subgoal for the user."""
         message = received.message
         if self.end is not None:
@@ -258,9 +213,20 @@ class Follower:
             self.end = message
         if self._on_message is not None:
             self._on_message(message)
-        return received if isinstance(message, SubgoalMessage) and self._wanted(message) else None
+        return received if isinstance(message, SubgoalMessage) and self._wanted(message, now_s) else None
 
-    def _wanted(self, message: SubgoalMessage) -> bool:
+    def _expires_s(self, message: Message) -> float | None:
+        if not isinstance(message, SubgoalMessage) or not message.valid_until_ns:
+            return None
+        return self._taken_s + (message.valid_until_ns - message.stamp_ns) / 1e9
+
+    def _is_expired(self, message: SubgoalMessage, now_s: float) -> bool:
+        expires_s = self._expires_s(message)
+        if expires_s is None:
+            return False
+        return now_s > expires_s or (self._clock_ns is not None and self._clock_ns() > message.valid_until_ns)
+
+    def _wanted(self, message: SubgoalMessage, now_s: float) -> bool:
         if self._restarted and message.step in self._seen:
             if self._seen[message.step] != message.image_sha256:
                 self._end_here(
@@ -273,7 +239,7 @@ class Follower:
             self._seen[message.step] = message.image_sha256
         if self._rules.verified_only and message.status != "verified":
             return False
-        if not self._rules.accept_expired and self._is_expired(message):
+        if not self._rules.accept_expired and self._is_expired(message, now_s):
             self.expired += 1
             return False
         return True

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from itk_embodied.bridges.client_follow import Ask, Deliver, Ended, Follower, Listen, Resubmit
+from itk_embodied.bridges.client_actions import Ask, Deliver, Ended, Listen, Resubmit
+from itk_embodied.bridges.client_follow import Follower
 from itk_embodied.bridges.client_link import LinkState
 from itk_embodied.bridges.codec import Received
 from itk_embodied.bridges.images import decode_image
@@ -29,6 +30,7 @@ class ReceivedSubgoal:
         step: the step's number in the plan; ``step_count`` is how many steps paint.
         stamp_ns: the camera frame's stamp, of the source's own clock.
         message: the whole header (score, seed, hashes, model, …).
+        expires_s: until when it may be acted on, a `time.monotonic` instant; None: for ever.
     """
 
     image: Image | None
@@ -40,13 +42,19 @@ class ReceivedSubgoal:
     task_id: str
     stamp_ns: int
     message: SubgoalMessage
+    expires_s: float | None = None
+
+    @property
+    def expired(self) -> bool:
+        """Whether it is too late to act on it, now."""
+        return self.expires_s is not None and time.monotonic() > self.expires_s
 
     @property
     def stamp_s(self) -> float:
         return stamp_to_s(self.stamp_ns)
 
     @staticmethod
-    def of(received: Received) -> ReceivedSubgoal:
+    def of(received: Received, expires_s: float | None = None) -> ReceivedSubgoal:
         message = received.message
         assert isinstance(message, SubgoalMessage)
         return ReceivedSubgoal(
@@ -59,6 +67,7 @@ class ReceivedSubgoal:
             task_id=message.task_id,
             stamp_ns=message.stamp_ns,
             message=message,
+            expires_s=expires_s,
         )
 
 
@@ -134,7 +143,7 @@ class SubgoalStream(StreamFacts):
         while True:
             action = follower.next(time.monotonic())
             if isinstance(action, Deliver):
-                return ReceivedSubgoal.of(action.received)
+                return ReceivedSubgoal.of(action.received, action.expires_s)
             if isinstance(action, Ended):
                 raise StopIteration
             if isinstance(action, Listen):

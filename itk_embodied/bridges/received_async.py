@@ -7,7 +7,8 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING
 
-from itk_embodied.bridges.client_follow import Ask, Deliver, Ended, Follower, Listen, Resubmit
+from itk_embodied.bridges.client_actions import Ask, Deliver, Ended, Listen, Resubmit
+from itk_embodied.bridges.client_follow import Follower
 from itk_embodied.bridges.codec import Received, WireVersionError
 from itk_embodied.bridges.received import ReceivedSubgoal, StreamFacts
 from itk_embodied.errors import TransportError
@@ -54,7 +55,7 @@ class AsyncSubgoalStream(StreamFacts):
         super().__init__(follower)
         self._client = client
         self._inbox = inbox
-        self._decoding: Received | None = None  # not handed over yet: a cancelled caller must not lose it
+        self._decoding: Deliver | None = None  # not handed over yet: a cancelled caller must not lose it
 
     def __aiter__(self) -> AsyncSubgoalStream:
         return self
@@ -73,7 +74,7 @@ class AsyncSubgoalStream(StreamFacts):
                 return await self._decoded(self._decoding)
             action = follower.next(time.monotonic())
             if isinstance(action, Deliver):
-                self._decoding = action.received
+                self._decoding = action
                 continue
             if isinstance(action, Ended):
                 raise StopAsyncIteration
@@ -103,12 +104,12 @@ class AsyncSubgoalStream(StreamFacts):
         else:
             follower.on_snapshot(reply, missed, time.monotonic())
 
-    async def _decoded(self, received: Received) -> ReceivedSubgoal:
+    async def _decoded(self, action: Deliver) -> ReceivedSubgoal:
         """Decoding a PNG takes milliseconds, which other coroutines shall not wait for; a raw picture takes none."""
-        image = getattr(received.message, "image", None)
+        image = getattr(action.received.message, "image", None)
         if image is None or image.encoding == "raw":
-            goal = ReceivedSubgoal.of(received)
+            goal = ReceivedSubgoal.of(action.received, action.expires_s)
         else:
-            goal = await asyncio.to_thread(ReceivedSubgoal.of, received)
+            goal = await asyncio.to_thread(ReceivedSubgoal.of, action.received, action.expires_s)
         self._decoding = None
         return goal

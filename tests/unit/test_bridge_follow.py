@@ -6,13 +6,15 @@ import itertools
 from typing import Any
 
 import hypothesis.strategies as st
+import msgspec
 import pytest
 from hypothesis import given
 
 from itk_embodied.bridges import wire
+from itk_embodied.bridges.client_actions import Ask, Deliver, Ended, FollowRules, Listen, Resubmit
 from itk_embodied.bridges.client_calls import SubmittedTasks, Waiter
 from itk_embodied.bridges.client_exchange import Exchange
-from itk_embodied.bridges.client_follow import Ask, Deliver, Ended, Follower, FollowRules, Listen, Resubmit
+from itk_embodied.bridges.client_follow import Follower
 from itk_embodied.bridges.client_link import Link, LinkRules
 from itk_embodied.bridges.codec import Received, encode
 from itk_embodied.errors import ConfigError, InputError, TransportError
@@ -149,21 +151,31 @@ def test_latest_only_is_not_held_up_by_a_sender_that_never_pauses() -> None:
     assert world.delivered == [1]
 
 
-def test_goals_past_their_use_are_counted_not_delivered() -> None:
-    for accept in (False, True):
-        follower = Follower(
-            "t",
-            FollowRules(60.0, accept_expired=accept),
-            RULES,
-            now_s=0.0,
-            expired=lambda message: message.step == 1,
-        )
-        follower.on_snapshot(reply(last=6, count=6), SEQUENCE, 0.0)
-        steps = []
-        while isinstance(action := follower.next(0.0), Deliver):
-            steps.append(action.received.message.step)  # type: ignore[union-attr]
-        assert steps == ([1, 2, 4] if accept else [2, 4])
-        assert follower.expired == (0 if accept else 1)
+@pytest.mark.parametrize("age_s", [1.0, 4.0])
+@pytest.mark.parametrize("accept", [False, True])
+def test_a_goal_that_is_older_than_its_task_allows_is_counted_not_delivered(age_s: float, accept: bool) -> None:
+    """By the age that the service tells, so that no jump of a clock makes an old goal young."""
+    follower = Follower("t", FollowRules(60.0, accept_expired=accept), RULES, now_s=100.0)
+    short = Received(msgspec.structs.replace(goal(2, 1).message, stamp_ns=7, valid_until_ns=3_000_000_007), b"rgb")
+    messages = [plan(), short, goal(3, 2), end(4)]
+    follower.on_snapshot(msgspec.structs.replace(reply(last=4, count=4), age_s=age_s), messages, 100.0)
+    delivered = {}
+    while isinstance(action := follower.next(100.0), Deliver):
+        delivered[action.received.message.step] = action.expires_s  # type: ignore[union-attr]
+    late = age_s > 3.0
+    assert delivered == ({1: 100.0 - age_s + 3.0, 2: None} if accept or not late else {2: None})
+    assert follower.expired == (1 if late and not accept else 0)
+
+
+def test_a_program_that_has_the_sources_clock_refuses_by_it_too() -> None:
+    for now_ns, steps in ((3_000_000_007, [1]), (3_000_000_008, [])):
+        follower = Follower("t", FollowRules(60.0), RULES, now_s=100.0, clock_ns=lambda now_ns=now_ns: now_ns)
+        short = Received(msgspec.structs.replace(goal(2, 1).message, stamp_ns=7, valid_until_ns=3_000_000_007), b"rgb")
+        follower.on_snapshot(reply(last=3, count=3), [plan(), short, end(3)], 100.0)
+        delivered = []
+        while isinstance(action := follower.next(100.0), Deliver):
+            delivered.append(action.received.message.step)  # type: ignore[union-attr]
+        assert delivered == steps
 
 
 def test_a_restarted_service_ends_the_task_once() -> None:
