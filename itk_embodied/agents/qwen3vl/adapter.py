@@ -68,7 +68,8 @@ class Qwen3VLAgentModel:
         """
         checkpoint, adapter = find_checkpoint(settings, folder), find_adapter(settings, folder)
         device, dtype = choose_device(settings)
-        key = (checkpoint.location, checkpoint.revision, adapter and adapter.location, str(device), str(dtype))
+        tuned = adapter.location if adapter else None
+        key = (checkpoint.location, checkpoint.revision, tuned, str(device), str(dtype))
         with _loading:
             model = _loaded.get(key)
             if model is None:
@@ -146,7 +147,7 @@ class Qwen3VLAgentModel:
         return ModelAnswer(to_text(tokenizer, written), probe.probability if probe else None)
 
     def _inputs(self, messages: tuple[str, str], images: Sequence[Image], image_px: int | None) -> dict[str, Any]:
-        system, user = (_defuse(message) for message in messages)
+        system, user = (defuse(message) for message in messages)
         pictures = [PIL.Image.fromarray(fit_longest_side(image, image_px)) for image in images]
         content = [{"type": "image", "image": picture} for picture in pictures] + [{"type": "text", "text": user}]
         chat: list[dict[str, Any]] = [{"role": "user", "content": content}]
@@ -172,7 +173,7 @@ def _merged(model: Any, adapter: Checkpoint) -> Any:
         return PeftModel.from_pretrained(model, adapter.location).merge_and_unload()
 
 
-def _defuse(text: str) -> str:
+def defuse(text: str) -> str:
     """Break control tokens such as ``<|im_end|>`` that a task sentence may carry, so that they stay plain text."""
     return text.replace("<|", "< |")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import PIL.Image
+import torch
 from transformers import Qwen3VLProcessor
 from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import Qwen2VLImageProcessorPil
 
@@ -66,9 +67,10 @@ class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
 
     def _interleave(self, before: Any, after: Any) -> Any:
         """Patch rows hold (channel, time, height, width): the first instant from before, the second from after."""
-        slots = before.reshape(len(before), 3, self.image_processor.temporal_patch_size, -1).clone()
+        rows = torch.as_tensor(before)  # an array where the caller asked for no tensors
+        slots = rows.reshape(len(rows), 3, self.image_processor.temporal_patch_size, -1).clone()
         slots[:, :, 1:] = after.reshape(slots.shape)[:, :, 1:]
-        return slots.reshape(before.shape)
+        return slots.reshape(rows.shape)
 
     def _prepare(self, picture: Any) -> Any:
         if self.side_px is None and self.crop_rows is None:

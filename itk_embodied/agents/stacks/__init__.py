@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from itk_embodied.agents.base import Critic, Generator, Planner
-from itk_embodied.agents.checkpoints import find_checkpoint
+from itk_embodied.agents.checkpoints import find_adapter, find_checkpoint
 from itk_embodied.agents.registry import ROLES, Role, RoleSpec, check_settings, convert_table, get_kind
 from itk_embodied.agents.settings import CheckpointSettings, PipelineSettings
 from itk_embodied.errors import CheckpointError, ConfigError, MissingDependencyError, did_you_mean
@@ -125,7 +125,7 @@ def build(spec: StackSpec) -> Stack:
         ConfigError: a prompt file, device or API key is not there.
     """
     _require_checkpoints(spec)
-    agents = {role: _build_role(spec.role(role)) for role in ROLES}
+    agents = {role: build_role(spec.role(role)) for role in ROLES}
     return Stack(spec.name, settings=dict(spec.pipeline), spec=spec, **agents)
 
 
@@ -136,13 +136,15 @@ def _require_checkpoints(spec: StackSpec) -> None:
         if isinstance(role.settings, CheckpointSettings):
             try:
                 find_checkpoint(role.settings, role.folder)
+                find_adapter(role.settings, role.folder)
             except CheckpointError as error:
                 missing.setdefault(role.settings.checkpoint, f"[{role.role}] {error}")
     if missing:
         raise CheckpointError(f"stack {spec.name}: " + " ".join(missing.values()))
 
 
-def _build_role(spec: RoleSpec) -> Any:
+def build_role(spec: RoleSpec) -> Any:
+    """Build one agent of a stack. Raises as `build` does."""
     try:
         return get_kind(spec.role, spec.kind).factory(spec)
     except ModuleNotFoundError as error:

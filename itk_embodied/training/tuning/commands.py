@@ -41,6 +41,7 @@ def register(app: typer.Typer) -> None:
             f"(From nothing: train tiny {role}.)"
         )
         app.command(role, help=text + LAUNCH_HELP)(_sft(role))
+    app.command("critic-rl", help=_RL_HELP + LAUNCH_HELP)(critic_rl)
     app.command("launcher")(launcher)
 
 
@@ -73,6 +74,60 @@ def _sft(role: str) -> Any:
         _say(folder, role, model, lora=lora)
 
     return command
+
+
+_RL_HELP = (
+    "Reinforce a critic: TRL's GRPO on single steps. Reward: format, accuracy, and what the refined prompt makes "
+    "better when the step is painted again and judged against the original instruction. Goes on where it stopped."
+)
+
+
+def critic_rl(
+    model: ModelOption = "package:checkpoints/critic",
+    data: Annotated[Path, typer.Option("--data", help="Folder of the pairs.")] = Path("data/pairs"),
+    painted: Annotated[Path, typer.Option("--painted", help="Folder of a generator's paintings of them.")] = Path(
+        "data/generated"
+    ),
+    out: OutOption = Path("runs/critic-rl"),
+    preset: Annotated[
+        str, typer.Option("--preset", metavar="NAME|TOML", help="critic-rl-tiny, critic-rl-8b, or your own.")
+    ] = "critic-rl-tiny",
+    stack: Annotated[str, typer.Option("--stack", help="Whose generator paints the refined prompts.")] = "embedded",
+    form: Annotated[str | None, typer.Option("--reward", help="paper | released-code; default: the preset's.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", min=0, max=1, help="The accuracy's share, in the paper's form.")
+    ] = None,
+    cases: Annotated[int | None, typer.Option("--cases", min=1, help="How many; default: all there are.")] = None,
+    true_share: Annotated[
+        float, typer.Option("--true-share", min=0, max=1, help="How many of them are right already.")
+    ] = 0.5,
+    lora: LoraOption = False,
+    steps: StepsOption = None,
+    change: SetOption = None,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+) -> None:
+    from itk_embodied.training.tuning.rl_run import train_critic_rl
+
+    _use_threads(threads)
+    folder = train_critic_rl(
+        model,
+        data,
+        painted,
+        out,
+        preset=preset,
+        stack=stack,
+        form=form,  # type: ignore[arg-type]
+        alpha=alpha,
+        cases=cases,
+        true_share=true_share,
+        lora=lora,
+        steps=steps,
+        changes=change or (),
+        seed=seed,
+    )
+    print((out / "summary.json").read_text(), end="")
+    _say(folder, "critic", model, lora=lora)
 
 
 def launcher(

@@ -50,6 +50,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         prompt: the prompt file that the model will be used with: a shipped name or a path.
         freeze: parts that do not learn: ``vision`` (the tower) and ``projector`` (its mergers).
         lora: used where LoRA is asked for.
+        generator: changes of the stack's generator while it paints for rewards, such as fewer steps.
         arguments: passed to ``trl.SFTConfig`` or ``trl.GRPOConfig`` as they are.
     """
 
@@ -58,7 +59,8 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     prompt: str
     freeze: tuple[Literal["vision", "projector"], ...] = ()
     lora: LoraSettings = LoraSettings()
-    reward: RewardSettings | None = None
+    reward: RewardSettings = RewardSettings()
+    generator: Mapping[str, Any] = {}
     arguments: Mapping[str, Any] = {}
 
 
