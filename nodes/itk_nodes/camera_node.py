@@ -1,7 +1,8 @@
 """camera_node: publishes ``~/image`` (sensor_msgs/Image, rgb8) and, if asked, ``~/image/compressed``.
 
-Parameters: ``source`` file | device | zmq, with ``path``, ``device`` or ``address``; ``rate_hz`` (file) and
-``frame_id`` (file, device); ``compressed`` "", "png" or "jpeg".
+Parameters: ``source`` file | device | sim | zmq, with ``path`` (picture or video), ``device``, ``scene`` and ``seed``
+(a simulated table that stands still), or ``address`` (a running simulator's frames); ``rate_hz`` (picture, sim),
+``frame_id`` (all but zmq), and ``compressed`` "", "png" or "jpeg".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from itk_embodied.bridges.wire import stamp_to_ns
 from itk_embodied.errors import ConfigError
 from itk_embodied.ros.pictures import compressed_message, image_message
 from itk_embodied.types import Frame
-from itk_nodes import topics
+from itk_nodes import parameters, topics
 from itk_nodes.sources import FrameSource, open_source
 
 NAME = "camera_node"
@@ -27,6 +28,8 @@ _DEFAULTS = {
     "address": DEFAULT_FRAMES,
     "rate_hz": 10.0,
     "frame_id": "front",
+    "scene": "put the red cube in the drawer",
+    "seed": 7,
     "compressed": "",
 }
 _READ_S = 0.2
@@ -42,7 +45,7 @@ class CameraNode:
     def __init__(self, node: Any, source: FrameSource | None = None) -> None:
         self.node = node
         self.published = 0
-        values = {name: node.declare_parameter(name, default).value for name, default in _DEFAULTS.items()}
+        values = parameters.declare(node, _DEFAULTS)
         self._compressed = values.pop("compressed")
         if self._compressed not in ("", "png", "jpeg"):
             raise ConfigError(f"compressed is {self._compressed!r}; allowed: '' (none), png, jpeg.")
@@ -53,9 +56,15 @@ class CameraNode:
         self._newest: Frame | None = None
         self._wake = node.create_guard_condition(self._publish)
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._read, name=NAME, daemon=True)
+        self._thread = threading.Thread(target=self._main, name=NAME, daemon=True)
         self._thread.start()
         node.get_logger().info(f"publishing {self._image.topic_name} from {kind}")
+
+    def _main(self) -> None:
+        try:
+            self._read()
+        finally:
+            self._source.close()  # here, as a simulator's graphics belong to the thread that drew with them
 
     def _read(self) -> None:
         while not self._stop.is_set():
@@ -83,7 +92,6 @@ class CameraNode:
     def close(self) -> None:
         self._stop.set()
         self._thread.join(2.0)
-        self._source.close()
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -121,7 +121,7 @@ class PolicyNode:
             step_count=words["step_count"],
             task_id=task_id,
             stamp_ns=words["stamp_ns"],
-            valid_until_ns=words.get("valid_until_ns"),
+            valid_until_ns=words.get("valid_until_ns") or None,
             stop=task.stop,
             why=task.why,
         )

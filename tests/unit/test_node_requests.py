@@ -152,11 +152,24 @@ def test_a_video_is_a_camera_too(tmp_path: Path) -> None:
     for _ in range(3):
         writer.write(red)
     writer.release()
-    source = open_source("device", path="", device=str(tmp_path / "v.avi"), address="", rate_hz=1, frame_id="f")
-    frame = source.read(1.0)
+    source = open_source("file", path=str(tmp_path / "v.avi"), device="", address="", rate_hz=1, frame_id="f")
+    frames = [source.read(1.0) for _ in range(5)]
     source.close()
-    assert frame is not None
-    assert frame.image[32, 32, 0] > 180 and frame.image[32, 32, 2] < 60, "red stays red"
+    for frame in frames:
+        assert frame is not None, "the video starts again after its third frame"
+        assert frame.image[32, 32, 0] > 180 and frame.image[32, 32, 2] < 60, "red stays red"
+    assert frames[4].stamp_s - frames[0].stamp_s > 0.3, "at the video's own 10 frames a second"
+
+
+def test_a_simulated_table_is_a_camera() -> None:
+    pytest.importorskip("mujoco")
+    source = open_source(
+        "sim", path="", device="", address="", rate_hz=50, frame_id="top", scene="put the red cube in the drawer"
+    )
+    frame = source.read(5.0)
+    source.close()
+    assert frame is not None and frame.frame_id == "top" and frame.image.shape == (256, 256, 3)
+    assert frame.image.std() > 10, "it shows something"
 
 
 def test_without_opencv_a_device_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
