@@ -121,6 +121,7 @@ class SubgoalClient(ClientSockets):
         latest_only: bool = False,
         accept_expired: bool = False,
         resubmit: bool = False,
+        after_seq: int = 0,
         clock_ns: Callable[[], int] | None = None,
         on_message: OnMessage | None = None,
         on_link: OnLink | None = None,
@@ -135,6 +136,7 @@ class SubgoalClient(ClientSockets):
             resubmit: where the service is restarted, send the task again (same frame, same seed); goals that were
                 delivered already are not delivered again. Only for tasks that this client submitted. Without it such
                 a task ends as ``failed``, and its reason says so.
+            after_seq: resume behind this message: the ``message.seq`` of the last goal that was carried out.
             clock_ns: the clock that stamped the frame, where this program has it, e.g. `time.time_ns`. Without it a
                 goal's age counts from when the service took its task in.
             on_message: called with each message of the task (plan, attempts, …), for progress.
@@ -149,6 +151,7 @@ class SubgoalClient(ClientSockets):
             self.link_rules,
             now_s=time.monotonic(),
             session=self._submitted.session(task_id),
+            after_seq=after_seq,
             clock_ns=clock_ns,
             on_message=on_message,
             on_link=on_link,

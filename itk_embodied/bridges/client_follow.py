@@ -37,6 +37,7 @@ class Follower:
 
     Args:
         session: of the service that took the task in, where this client submitted it.
+        after_seq: the last message that was handled before, by a program that resumes.
         clock_ns: the clock of the frames' source, where this program has it; a goal past its ``valid_until_ns`` by that
             clock is expired, too. Without it a goal's age counts from when the service took its task in, by clocks that
             never jump.
@@ -50,6 +51,7 @@ class Follower:
         *,
         now_s: float,
         session: str = "",
+        after_seq: int = 0,
         clock_ns: Callable[[], int] | None = None,
         on_message: OnMessage | None = None,
         on_link: OnLink | None = None,
@@ -67,7 +69,7 @@ class Follower:
         self._taken_s = now_s  # when the service took the task in; known after the first snapshot
         self._on_message = on_message
         self._session = session
-        self._last_seq = 0
+        self._last_seq = after_seq
         self._ask = True
         self._resubmit = False
         self._restarted = False
