@@ -162,7 +162,7 @@ def test_a_video_is_a_camera_too(tmp_path: Path) -> None:
 
 
 def test_a_simulated_table_is_a_camera() -> None:
-    pytest.importorskip("mujoco")
+    pytest.importorskip("itk_sim.table")
     source = open_source(
         "sim", path="", device="", address="", rate_hz=50, frame_id="top", scene="put the red cube in the drawer"
     )
