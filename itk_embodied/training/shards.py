@@ -157,7 +157,16 @@ class ShardSet:
         return len(self._index)
 
     def __getitem__(self, index: int) -> Record:
-        name, row = self._index[index]
+        return self.record(*self._index[index])
+
+    def record(self, name: str, row: int) -> Record:
+        """The record of a shard's name and row, as `keys` has them.
+
+        Raises:
+            InputError: this split has no such shard, or the shard no such row.
+        """
+        if name not in self._shards or not 0 <= row < len(self._shards[name][1]):
+            raise InputError(f"{self.folder} has no record {row} of {name} in its {self.split} split; was it removed?")
         arrays, lines = self._shards[name]
         line = msgspec.json.decode(lines[row], type=_Line)
         return Record(
