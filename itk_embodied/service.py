@@ -1,6 +1,6 @@
 """The service: tasks in, verified subgoals out. One task active, one pending; models never hold up the sockets.
 
-    with SubgoalService(pipeline) as service:
+    with SubgoalService("embedded") as service:  # a stack's name or file: its models run in a process of their own
         task_id = service.submit(frame, Task("put the red cube in the teal bowl"))
 
 Anyone on this machine may submit and listen through `itk_embodied.bridges.SubgoalClient`.
@@ -12,14 +12,18 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from types import TracebackType
 
 from itk_embodied.bridges.events import Job
 from itk_embodied.bridges.server import Listener, ServiceLoop
 from itk_embodied.bridges.sockets import DEFAULT_REQUESTS, DEFAULT_STREAM, HEARTBEAT_S
 from itk_embodied.bridges.wire import Encoding, ServiceState
-from itk_embodied.bridges.worker import PipelineSource, ThreadWorker, Worker
+from itk_embodied.bridges.worker import PipelineSource, Worker
+from itk_embodied.bridges.worker_process import ProcessWorker
+from itk_embodied.bridges.worker_thread import ThreadWorker
+from itk_embodied.bridges.worker_watch import WorkerConfig
 from itk_embodied.errors import ConfigError, ItkError, TransportError
 from itk_embodied.types import Frame, SubgoalSequence, Task
 
@@ -37,6 +41,7 @@ class ServiceConfig:
         heartbeat_s: seconds between heartbeats; clients call a service dead after three.
         hwm: messages queued for a slow subscriber before it loses some (it asks for them again).
         keep_tasks: ended tasks that a late joiner can still ask for.
+        worker: budgets of the process that the models run in.
     """
 
     stream: str = DEFAULT_STREAM
@@ -47,6 +52,7 @@ class ServiceConfig:
     heartbeat_s: float = HEARTBEAT_S
     hwm: int = 64
     keep_tasks: int = 8
+    worker: WorkerConfig = field(default_factory=WorkerConfig)
 
     def __post_init__(self) -> None:
         for name in ("deadline_s", "valid_s", "heartbeat_s", "hwm", "keep_tasks"):
@@ -60,8 +66,9 @@ class SubgoalService:
     """Runs a pipeline for whoever asks, here and over ZeroMQ.
 
     Args:
-        pipeline: a `VisualSubgoalPipeline`, or a function that loads one (run in the worker, the state being visible
-            as ``loading``), or a `Worker` of another kind.
+        pipeline: a stack's name or TOML file, whose models then run in a process of their own, watched and replaced;
+            or a `VisualSubgoalPipeline` or a function that loads one, run in a thread; or a `Worker` of another kind.
+            The state is visible as ``loading`` and ``warming`` meanwhile.
         on_message: called with every numbered message and its payload, in order. It runs in the thread that serves the
             sockets, so it must only hand them on.
         on_sequence: called with each finished `SubgoalSequence`, all attempts and pictures included, in the worker.
@@ -96,6 +103,10 @@ class SubgoalService:
             if on_sequence is not None:
                 raise ConfigError("on_sequence belongs to the worker; give it there.")
             return pipeline
+        if isinstance(pipeline, str | Path):
+            return ProcessWorker(
+                pipeline, config=self.config.worker, encoding=self.config.encoding, on_sequence=on_sequence
+            )
         return ThreadWorker(pipeline, encoding=self.config.encoding, on_sequence=on_sequence)
 
     @property

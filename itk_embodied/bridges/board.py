@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from itk_embodied.bridges.codec import Part, with_fields
 from itk_embodied.bridges.events import Job
+from itk_embodied.bridges.progress import Progress
 from itk_embodied.bridges.wire import EndMessage, TaskMessage, TaskPlace
-from itk_embodied.bridges.worker import IdleReport, MessageReport, Worker
+from itk_embodied.bridges.worker import IdleReport, LostReport, MessageReport, Worker
 from itk_embodied.types import SequenceStatus
 
 CANCEL_GRACE_S = 0.5
@@ -34,6 +35,7 @@ class TaskRecord:
     end: EndMessage | None = None
     cancelled_by_s: float | None = None  # was told to stop; the board ends it then if it has not ended by itself
     sent: list[list[Part]] = field(default_factory=list)
+    progress: Progress = field(default_factory=Progress)
 
     @property
     def patience_ends_s(self) -> float:
@@ -105,6 +107,14 @@ class TaskBoard:
             return
         self._send(record, report.message, report.payload)
 
+    def on_lost(self, report: LostReport) -> None:
+        """The worker died or hung while it ran the task."""
+        record = self._records.get(report.task_id)
+        if record is not None and record.end is None:
+            told = record.cancelled_by_s is not None
+            status = SequenceStatus.PARTIAL if record.progress.verified else SequenceStatus.FAILED
+            self._end(record, SequenceStatus.CANCELLED if told else status, report.reason)
+
     def on_idle(self, report: IdleReport) -> None:
         """The worker can take the next job."""
         record = self._records.get(report.task_id)
@@ -152,7 +162,11 @@ class TaskBoard:
         self._worker.run(record.job)
 
     def _end(self, record: TaskRecord, status: SequenceStatus, reason: str) -> None:
-        self._send(record, EndMessage(**record.job.fields, status=status.value, reason=reason), b"")
+        """End a task that did not end by itself; the step it was on ends first, as failed."""
+        closing = record.progress.close_step(record.job, reason)
+        if closing is not None:
+            self._send(record, closing, b"")
+        self._send(record, record.progress.end(record.job, status, reason), b"")
 
     def _send(self, record: TaskRecord, message: TaskMessage, payload: Part) -> None:
         if isinstance(message, EndMessage):
@@ -162,6 +176,7 @@ class TaskBoard:
                 self.active = None
             if self.pending is record:
                 self.pending = None
+        record.progress.note(message)
         record.seq += 1
         self._publish(record, with_fields(message, seq=record.seq), payload)
         if record.end is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
@@ -63,8 +63,8 @@ def encode(message: Header, payload: Part = b"") -> list[Part]:
     return [topic_of(message), header, payload]
 
 
-def decode(parts: Parts) -> Received:
-    """Check and decode one message.
+def decode(parts: Parts, decoder: msgspec.msgpack.Decoder[Any] = _decoder) -> Received:
+    """Check and decode one message; ``decoder`` knows the kinds that may come.
 
     Raises:
         WireError: not three frames, too large, not msgpack, an unknown version or kind, a field out of range, a topic
@@ -77,7 +77,7 @@ def decode(parts: Parts) -> Received:
         raise WireError(f"the header has {len(header)} bytes; at most {MAX_HEADER_BYTES} are allowed.")
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise WireError(f"the payload has {len(payload)} bytes; at most {MAX_PAYLOAD_BYTES} are allowed.")
-    message = _decode_header(header)
+    message = _decode_header(header, decoder)
     expected = topic_of(message)
     if topic != expected:
         shown = bytes(topic[:32])
@@ -87,7 +87,7 @@ def decode(parts: Parts) -> Received:
     return Received(message, payload)
 
 
-def _decode_header(header: Part) -> Message:
+def _decode_header(header: Part, decoder: msgspec.msgpack.Decoder[Any]) -> Message:
     try:
         start = _start_decoder.decode(header)
     except _BROKEN as error:
@@ -96,14 +96,15 @@ def _decode_header(header: Part) -> Message:
         newer = "Update this program" if start.version > VERSION else "Update the sender"
         raise WireVersionError(f"the message has wire version {start.version}; this program speaks {VERSION}. {newer}.")
     try:
-        return _decoder.decode(header)
+        message: Message = decoder.decode(header)
+        return message
     except _BROKEN as error:
         raise WireError(f"the header breaks wire version {VERSION}: {_short(error)}.") from error
 
 
 def _check_length(message: Header, payload: Part) -> None:
     image = image_of(message)
-    expected = image.size_bytes if image else 0
+    expected = image.size_bytes if image else getattr(message, "size_bytes", 0)
     if len(payload) != expected:
         raise WireError(f"the payload has {len(payload)} bytes; the header says {expected}.")
 

@@ -17,7 +17,7 @@ from itk_embodied.bridges.mailbox import Mailbox
 from itk_embodied.bridges.requests import RequestDesk
 from itk_embodied.bridges.sockets import bind, open_socket
 from itk_embodied.bridges.wire import Heartbeat, ServiceState, TaskMessage
-from itk_embodied.bridges.worker import IdleReport, MessageReport, Report, StateReport, Worker
+from itk_embodied.bridges.worker import IdleReport, LostReport, MessageReport, Report, StateReport, Worker
 from itk_embodied.errors import TransportError
 
 log = logging.getLogger(__name__)
@@ -96,6 +96,8 @@ class ServiceLoop:
             self._beat()
         elif isinstance(report, MessageReport):
             self._board.on_message(report)
+        elif isinstance(report, LostReport):
+            self._board.on_lost(report)
         elif isinstance(report, IdleReport):
             self._board.on_idle(report)
 

@@ -19,6 +19,8 @@ BOOLEAN_KEY = "previous_step_success"
 class ChatCritic:
     """See `itk_embodied.agents.base.Critic`. Without token probabilities from the server the score is 1 or 0."""
 
+    remote = True  # the models are somebody else's: nothing to warm up here
+
     def __init__(self, endpoint: Endpoint, prompt: PromptTemplate, settings: ChatCriticSettings) -> None:
         self.name = f"openai:{settings.model}@{endpoint.address}"
         self.prompt_hash = prompt.prompt_hash

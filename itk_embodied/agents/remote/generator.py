@@ -21,6 +21,8 @@ from itk_embodied.types import Image
 class ImageEditGenerator:
     """See `itk_embodied.agents.base.Generator`. Whether the same seed paints the same image is up to the server."""
 
+    remote = True  # the models are somebody else's: nothing to warm up here
+
     def __init__(self, endpoint: Endpoint, settings: ImageEditSettings) -> None:
         self.name = f"openai:{settings.model}@{endpoint.address}"
         self._endpoint, self._settings = endpoint, settings

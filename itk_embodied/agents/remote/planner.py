@@ -16,6 +16,8 @@ from itk_embodied.types import Image, Plan, Task
 class ChatPlanner:
     """See `itk_embodied.agents.base.Planner`."""
 
+    remote = True  # the models are somebody else's: nothing to warm up here
+
     def __init__(self, endpoint: Endpoint, prompt: PromptTemplate, settings: ChatSettings) -> None:
         self.name = f"openai:{settings.model}@{endpoint.address}"
         self.prompt_hash = prompt.prompt_hash
