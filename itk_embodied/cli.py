@@ -11,7 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
+from itk_embodied.bag_commands import register_bags
 from itk_embodied.errors import InputError, ItkError
+from itk_embodied.evaluation.ablation.command import ablation
 from itk_embodied.training.tuning.commands import register as register_tuning
 
 NOT_DONE = 4
@@ -35,6 +37,9 @@ tiny_app = typer.Typer(
     help="The embedded planner and critic from random weights: our own curriculum and trainer, on a CPU in hours.",
     no_args_is_help=True,
 )
+eval_app = typer.Typer(invoke_without_command=True)
+eval_app.command("ablation")(ablation)
+app.add_typer(eval_app, name="eval")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
 train_app.add_typer(tiny_app, name="tiny")
@@ -153,8 +158,9 @@ def demo(
     return 0 if run_demo(task, seed=seed, out=out, stack=stack) else NOT_DONE
 
 
-@app.command("eval")
+@eval_app.callback()
 def evaluate(
+    context: typer.Context,
     suite: Annotated[str | None, typer.Option("--suite", help="A named suite of task lines; default: single.")] = None,
     tasks: Annotated[
         Path | None, typer.Option("--tasks", help="A JSON-lines file of tasks instead of a suite.")
@@ -171,6 +177,8 @@ def evaluate(
     json_file: JsonOption = None,
 ) -> None:
     """Closed loop in physics with the goal-image policy: success rates with 95 % intervals."""
+    if context.invoked_subcommand is not None:
+        return
     if suite is not None and tasks is not None:
         raise InputError("--suite and --tasks were both given; choose one.")
     from itk_embodied.evaluation.command import run_eval
@@ -265,3 +273,4 @@ tiny_app.command("look", help="First stage of both: say where everything is. Fro
 tiny_app.command("planner", help="The embedded planner, from the look stage's checkpoint.")(_stage("planner"))
 tiny_app.command("critic", help="The embedded critic, from the look stage's checkpoint.")(_stage("critic"))
 register_tuning(train_app)
+register_bags(app)

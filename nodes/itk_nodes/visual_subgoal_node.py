@@ -141,6 +141,7 @@ class VisualSubgoalNode:
 
     def _on_transition(self, event: Any) -> None:
         self.out.record("~/transition_event", topics.TRANSITION, event)
+        self._diagnose()
 
     def _deactivate(self) -> bool:
         self.cancel()
