@@ -43,7 +43,7 @@ def run_eval(
     attempts = 1 if unverified else max_attempts
     pipeline = build_pipeline(stack, max_attempts=attempts, continue_after_unverified=unverified or None)
     done: list[Episode] = []
-    with Table() as table, _progress() as progress:
+    with Table() as table, progress_bar() as progress:
         bar = progress.add_task("closed loop", total=len(lines))
         try:
             for episode in ClosedLoop(table, pipeline, kind).episodes(lines, seed):
@@ -79,7 +79,8 @@ def task_lines(suite: str | None, tasks: Path | None, episodes: int | None, seed
     return list(build(name, episodes or 100, seed))
 
 
-def _progress() -> Progress:
+def progress_bar() -> Progress:
+    """A bar with a count and the time left."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     return Progress(*columns, console=console)
 
@@ -109,7 +110,7 @@ def run_bench_pipeline(*, stack: str, tasks: int, seed: int) -> dict[str, Any]:
     load_triton_first()
     pipeline = build_pipeline(stack)
     lines = task_lines("single", None, tasks + 1, seed)
-    with Table() as table, _progress() as progress:
+    with Table() as table, progress_bar() as progress:
         bar = progress.add_task("tasks", total=tasks + 1)
 
         def frames() -> Iterator[tuple[Frame, Task]]:

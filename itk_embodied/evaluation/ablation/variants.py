@@ -1,0 +1,78 @@
+"""The rows of the ablation table: how each puts a pipeline together from the agents of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from itk_embodied.agents.base import Critic, Generator, Planner
+from itk_embodied.evaluation.ablation.parts import BestOfSeeds, NoCritic, NoPlanner
+from itk_embodied.evaluation.closed_loop import Goals
+from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row.
+
+    Attributes:
+        name: as the table has it.
+        critic: None for no critic, "own" for the stack's, else a name given with ``--critic``.
+        max_attempts: T_max.
+        planner: False: the task's sentence goes to the generator as it is.
+        seeds: more than 1: so many pictures per attempt, of which the critic picks one, and no prompt is rewritten.
+        goals: what the policy is shown in the closed loop.
+        painted: whether the row's pictures are judged one step at a time, too.
+    """
+
+    name: str
+    critic: str | None = "own"
+    max_attempts: int = 3
+    planner: bool = True
+    seeds: int = 1
+    goals: Goals = Goals.GENERATED
+    painted: bool = True
+
+    @property
+    def slug(self) -> str:
+        return "".join(c if c.isalnum() else "-" for c in self.name.lower()).strip("-")
+
+
+def variants(critics: Iterable[str] = ()) -> tuple[Variant, ...]:
+    """All rows; one more for each critic named besides the stack's own."""
+    unverified = Goals.UNVERIFIED
+    return (
+        Variant("generator only", critic=None, max_attempts=1, planner=False, goals=unverified),
+        Variant("+ planner", critic=None, max_attempts=1, goals=unverified),
+        Variant("+ critic, T_max 1", max_attempts=1),
+        Variant("+ critic, T_max 3"),
+        Variant("+ critic, T_max 5", max_attempts=5),
+        *(Variant(f"critic {name}, T_max 3", critic=name) for name in critics),
+        Variant("3 seeds, critic as filter", max_attempts=1, seeds=3),
+        Variant("goals: degraded", critic=None, max_attempts=1, goals=Goals.DEGRADED, painted=False),
+        Variant("goals: ground truth", critic=None, max_attempts=1, goals=Goals.GROUND_TRUTH, painted=False),
+    )
+
+
+def assemble(
+    variant: Variant,
+    planner: Planner,
+    generator: Generator,
+    critics: Mapping[str, Critic],
+    config: PipelineConfig,
+) -> VisualSubgoalPipeline:
+    """The pipeline of a row. ``critics`` has "own" and every other that a row may name."""
+    critic: Critic = NoCritic() if variant.critic is None else critics[variant.critic]
+    if variant.seeds > 1:
+        generator = BestOfSeeds(generator, critic, variant.seeds)
+    return VisualSubgoalPipeline(
+        planner if variant.planner else NoPlanner(),
+        generator,
+        critic,
+        replace(
+            config,
+            max_attempts=variant.max_attempts,
+            continue_after_unverified=variant.goals is not Goals.GENERATED,
+        ),
+        stack_name=variant.name,
+    )
