@@ -63,13 +63,13 @@ def test_every_pipeline_keeps_the_generator_contract(kind: str, load: Load) -> N
 def spy(generator: DiffusersGenerator, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Records what the pipeline is called with; the pipeline still runs."""
     calls: list[dict[str, Any]] = []
-    original = type(generator._pipeline).__call__
+    original = type(generator.pipeline).__call__
 
     def called(self: Any, **arguments: Any) -> Any:
         calls.append(arguments)
         return original(self, **arguments)
 
-    monkeypatch.setattr(type(generator._pipeline), "__call__", called)
+    monkeypatch.setattr(type(generator.pipeline), "__call__", called)
     return calls
 
 

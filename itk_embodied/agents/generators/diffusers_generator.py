@@ -14,7 +14,7 @@ import PIL.Image
 import torch
 
 from itk_embodied.agents.base import CallContext
-from itk_embodied.agents.checkpoints import Checkpoint, find_checkpoint
+from itk_embodied.agents.checkpoints import Checkpoint, find_adapter, find_checkpoint
 from itk_embodied.agents.devices import choose_device
 from itk_embodied.agents.generators.diffusers_specs import PipelineSpec, get_spec
 from itk_embodied.agents.pictures import painted, resize, working_size
@@ -33,7 +33,7 @@ class DiffusersGenerator:
 
     def __init__(self, pipeline: Any, spec: PipelineSpec, settings: DiffusersSettings, *, name: str = "") -> None:
         self.name = f"{spec.kind}:{name or settings.checkpoint}"
-        self._pipeline, self._spec = pipeline, spec
+        self.pipeline, self._spec = pipeline, spec
         self._resolution_px = spec.resolution_px if settings.resolution_px is None else settings.resolution_px
         self._arguments = call_arguments(spec, settings, inspect.signature(type(pipeline).__call__).parameters)
         self._max_batch = settings.max_batch
@@ -49,14 +49,16 @@ class DiffusersGenerator:
             ConfigError: a setting or the device does not fit.
         """
         spec = get_spec(kind)
-        checkpoint = find_checkpoint(settings, folder)
+        checkpoint, adapter = find_checkpoint(settings, folder), find_adapter(settings, folder)
         device, dtype = choose_device(settings)
         pipeline = _load(spec, checkpoint, dtype)
+        if adapter is not None:
+            _merge(pipeline, adapter)
         if settings.cpu_offload and device.type != "cpu":
             pipeline.enable_model_cpu_offload(device=device)
         else:
             pipeline = pipeline.to(device)
-        return cls(pipeline, spec, settings, name=checkpoint.given)
+        return cls(pipeline, spec, settings, name=checkpoint.given + (f"+{adapter.given}" if adapter else ""))
 
     def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
         return self.generate_batch([image], [prompt], [context])[0]
@@ -119,7 +121,7 @@ class DiffusersGenerator:
         negative = self._spec.negative_argument
         if not alone and negative in arguments:
             arguments[negative] = [arguments[negative]] * len(images)
-        result = self._pipeline(
+        result = self.pipeline(
             image=[shown] if self._spec.image_as_list else shown,
             prompt=prompts[0] if alone else list(prompts),
             generator=generators[0] if alone else generators,
@@ -176,6 +178,16 @@ def _load(spec: PipelineSpec, checkpoint: Checkpoint, dtype: torch.dtype) -> Any
         return pipeline_class.from_pretrained(
             checkpoint.location, dtype=dtype, use_safetensors=True, **parts, **options
         )
+
+
+def _merge(pipeline: Any, adapter: Checkpoint) -> None:
+    """Add a LoRA adapter's change to the pipeline's weights."""
+    if not hasattr(pipeline, "load_lora_weights"):
+        raise ConfigError(f"[generator] lora: {type(pipeline).__name__} takes no LoRA adapters; leave it out.")
+    with adapter.loading():
+        pipeline.load_lora_weights(adapter.location)
+        pipeline.fuse_lora()
+        pipeline.unload_lora_weights()
 
 
 def _find_class(module: str, name: str) -> Any:

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from itk_embodied.errors import InputError
-from itk_embodied.training.generator_eval import EditCheck, check_edit
+from itk_embodied.training.judge.edit import EditCheck, check_edit
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.training.tuning.rewards import Scores
 from itk_embodied.types import Image

@@ -42,6 +42,7 @@ def register(app: typer.Typer) -> None:
         )
         app.command(role, help=text + LAUNCH_HELP)(_sft(role))
     app.command("critic-rl", help=_RL_HELP + LAUNCH_HELP)(critic_rl)
+    app.command("generator-lora", help=_LORA_HELP + LAUNCH_HELP)(generator_lora)
     app.command("launcher")(launcher)
 
 
@@ -128,6 +129,36 @@ def critic_rl(
     )
     print((out / "summary.json").read_text(), end="")
     _say(folder, "critic", model, lora=lora)
+
+
+_LORA_HELP = (
+    "LoRA of a large edit model (FLUX.2 klein, FLUX.1 Kontext, Qwen-Image-Edit-Plus, InstructPix2Pix) on the "
+    "simulator's pairs. The class is read from the checkpoint. Goes on where it stopped."
+)
+
+
+def generator_lora(
+    model: Annotated[str, typer.Option("--model", metavar="HUB_ID|DIR", help="The diffusers pipeline.")],
+    data: Annotated[Path, typer.Option("--data", help="Folder of the pairs.")] = Path("data/pairs"),
+    out: OutOption = Path("runs/generator-lora"),
+    preset: Annotated[str, typer.Option("--preset", metavar="NAME|TOML", help="Settings.")] = "generator-lora",
+    resolution_px: Annotated[
+        int | None, typer.Option("--resolution-px", min=32, help="Working size; default: the pipeline's own.")
+    ] = None,
+    steps: StepsOption = None,
+    change: Annotated[
+        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change the preset, such as lora.r=16.")
+    ] = None,
+    seed: SeedOption = 0,
+    threads: ThreadsOption = None,
+) -> None:
+    from itk_embodied.training.tuning.generator_lora import tune_generator
+
+    _use_threads(threads)
+    folder = tune_generator(
+        model, data, out, preset=preset, resolution_px=resolution_px, steps=steps, changes=change or (), seed=seed
+    )
+    _say(folder, "generator", model, lora=True)
 
 
 def launcher(

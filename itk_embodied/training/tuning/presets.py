@@ -106,14 +106,21 @@ def changed(preset: Preset, changes: Iterable[str], *, steps: int | None = None,
     arguments = dict(preset.arguments)
     if lora and preset.lora.learning_rate is not None:
         arguments["learning_rate"] = preset.lora.learning_rate
-    for change in changes:
-        name, equals, value = change.partition("=")
-        if not equals or not name.strip():
-            raise ConfigError(f"--set {change!r}: expected NAME=VALUE, such as learning_rate=1e-5.")
-        arguments[name.strip()] = _value(value.strip())
+    arguments |= dict(parse_change(change) for change in changes)
     if steps is not None:
         arguments["max_steps"] = steps
     return msgspec.structs.replace(preset, arguments=arguments)
+
+
+def parse_change(change: str) -> tuple[str, Any]:
+    """``NAME=VALUE``; the value as TOML reads it, else as a plain string. Raises ConfigError."""
+    name, equals, value = change.partition("=")
+    if not equals or not name.strip():
+        raise ConfigError(f"--set {change!r}: expected NAME=VALUE, such as learning_rate=1e-5.")
+    try:
+        return name.strip(), tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value.strip()
 
 
 def launcher_files() -> dict[str, Path]:
@@ -123,11 +130,3 @@ def launcher_files() -> dict[str, Path]:
 
 def _folder(name: str) -> Any:
     return files(__package__).joinpath(name)
-
-
-def _value(text: str) -> Any:
-    """As TOML reads it, else as a plain string."""
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

@@ -45,7 +45,8 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     if path.exists():
         there = json.loads(path.read_text())
         other = [key for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
-        if other and last_whole_checkpoint(folder) is not None:
+        begun = last_whole_checkpoint(folder) is not None or (folder / "state.safetensors").exists()
+        if other and begun:
             raise ConfigError(
                 f"{folder} holds a run with another {', '.join(other)}; give another --out, or the same settings to "
                 "go on with it."
