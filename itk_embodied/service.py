@@ -17,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 
 from itk_embodied.bridges.events import Job
-from itk_embodied.bridges.server import Listener, ServiceLoop
+from itk_embodied.bridges.gate import Guard
+from itk_embodied.bridges.server import Listener, LoopConfig, ServiceLoop
 from itk_embodied.bridges.sockets import DEFAULT_REQUESTS, DEFAULT_STREAM, HEARTBEAT_S
+from itk_embodied.bridges.tally import Tally
 from itk_embodied.bridges.wire import Encoding, ServiceState
-from itk_embodied.bridges.worker import PipelineSource, Worker
+from itk_embodied.bridges.worker import PipelineSource, StageReport, Worker
 from itk_embodied.bridges.worker_process import ProcessWorker
 from itk_embodied.bridges.worker_thread import ThreadWorker
 from itk_embodied.bridges.worker_watch import WorkerConfig
@@ -42,6 +44,7 @@ class ServiceConfig:
         hwm: messages queued for a slow subscriber before it loses some (it asks for them again).
         keep_tasks: ended tasks that a late joiner can still ask for.
         worker: budgets of the process that the models run in.
+        guard: the service's CURVE key and its allow-list; without it only loopback addresses are possible.
     """
 
     stream: str = DEFAULT_STREAM
@@ -53,6 +56,7 @@ class ServiceConfig:
     hwm: int = 64
     keep_tasks: int = 8
     worker: WorkerConfig = field(default_factory=WorkerConfig)
+    guard: Guard | None = None
 
     def __post_init__(self) -> None:
         for name in ("deadline_s", "valid_s", "heartbeat_s", "hwm", "keep_tasks"):
@@ -71,6 +75,7 @@ class SubgoalService:
             The state is visible as ``loading`` and ``warming`` meanwhile.
         on_message: called with every numbered message and its payload, in order. It runs in the thread that serves the
             sockets, so it must only hand them on.
+        on_stage: called in the same thread when a model begins or ends.
         on_sequence: called with each finished `SubgoalSequence`, all attempts and pictures included, in the worker.
     """
 
@@ -81,19 +86,24 @@ class SubgoalService:
         *,
         on_message: Listener | None = None,
         on_sequence: Callable[[str, SubgoalSequence], None] | None = None,
+        on_stage: Callable[[StageReport], None] | None = None,
     ) -> None:
         self.config = config or ServiceConfig()
         worker = self._worker(pipeline, on_sequence)
         self._loop = ServiceLoop(
             worker,
-            stream=self.config.stream,
-            requests=self.config.requests,
-            hwm=self.config.hwm,
-            heartbeat_s=self.config.heartbeat_s,
-            deadline_s=self.config.deadline_s,
-            valid_s=self.config.valid_s,
-            keep_tasks=self.config.keep_tasks,
+            LoopConfig(
+                stream=self.config.stream,
+                requests=self.config.requests,
+                hwm=self.config.hwm,
+                heartbeat_s=self.config.heartbeat_s,
+                deadline_s=self.config.deadline_s,
+                valid_s=self.config.valid_s,
+                keep_tasks=self.config.keep_tasks,
+                guard=self.config.guard,
+            ),
             on_message=on_message,
+            on_stage=on_stage,
         )
 
     def _worker(
@@ -123,6 +133,11 @@ class SubgoalService:
     def state(self) -> tuple[ServiceState, str]:
         """``loading``, ``ready``, ``broken`` or ``stopping``, and why where it is not ready."""
         return self._loop.state
+
+    @property
+    def tally(self) -> Tally:
+        """What has been since the service started, counted."""
+        return self._loop.tally
 
     def start(self) -> None:
         """Begin to serve; returns at once. Use it once, or use ``with``.
@@ -173,6 +188,7 @@ class SubgoalService:
             max_attempts=max_attempts,
             valid_s=self.config.valid_s if valid_s is None else valid_s,
         )
+        self._loop.tally.submitted += 1
         self._loop.call(lambda board: board.submit(job))
         return job.task_id
 

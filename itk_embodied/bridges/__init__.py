@@ -6,12 +6,14 @@ Needs numpy, msgspec, pyzmq and Pillow only, so that a robot-side program can im
 from itk_embodied.bridges.client import ReceivedSubgoal, SubgoalClient, SubgoalStream
 from itk_embodied.bridges.client_async import AsyncSubgoalClient
 from itk_embodied.bridges.frames import FramePublisher, FrameSubscriber
+from itk_embodied.bridges.keys import ClientKeys
 from itk_embodied.bridges.received_async import AsyncSubgoalStream
 from itk_embodied.bridges.sockets import DEFAULT_FRAMES, DEFAULT_REQUESTS, DEFAULT_STREAM
 
 __all__ = [
     "AsyncSubgoalClient",
     "AsyncSubgoalStream",
+    "ClientKeys",
     "DEFAULT_FRAMES",
     "DEFAULT_REQUESTS",
     "DEFAULT_STREAM",

@@ -15,12 +15,13 @@ from collections.abc import Callable
 from types import TracebackType
 
 from itk_embodied.bridges.client_actions import FollowRules
-from itk_embodied.bridges.client_calls import SubmittedTasks, Waiter, judge_pong, not_ready, submission
+from itk_embodied.bridges.client_calls import SNAPSHOT_BYTES, SubmittedTasks, Waiter, judge_pong, not_ready, submission
 from itk_embodied.bridges.client_exchange import new_id
 from itk_embodied.bridges.client_follow import Follower, OnMessage
 from itk_embodied.bridges.client_link import LinkRules, OnLink
 from itk_embodied.bridges.client_sockets import ClientSockets
 from itk_embodied.bridges.codec import Received
+from itk_embodied.bridges.keys import ClientKeys
 from itk_embodied.bridges.received import ReceivedSubgoal, SubgoalStream
 from itk_embodied.bridges.sockets import (
     DEAD_AFTER_S,
@@ -54,6 +55,7 @@ class SubgoalClient(ClientSockets):
         timeout_s: what a request may take before it counts as unanswered; it is sent again meanwhile.
         dead_after_s: silence after which the service counts as lost (it sends a heartbeat every second).
         patience_s: how long a lost service is looked for, with growing pauses, before `TransportError`; 0: not at all.
+        keys: one's own CURVE pair and the service's public key, for a service that asks for them.
     """
 
     def __init__(
@@ -64,8 +66,10 @@ class SubgoalClient(ClientSockets):
         timeout_s: float = 5.0,
         dead_after_s: float = DEAD_AFTER_S,
         patience_s: float = 30.0,
+        keys: ClientKeys | None = None,
     ) -> None:
-        super().__init__(LinkRules(check_address(stream), check_address(requests), timeout_s, dead_after_s, patience_s))
+        where = (check_address(address, secured=keys is not None) for address in (stream, requests))
+        super().__init__(LinkRules(*where, timeout_s, dead_after_s, patience_s, keys))
         self._followed: set[str] = set()
         self._submitted = SubmittedTasks()
 
@@ -108,8 +112,9 @@ class SubgoalClient(ClientSockets):
             task_id=task_id,
             now_s=time.monotonic(),
         )
+        self.skip_waiting()
         reply = self._request(submitted.request, SubmitReply, payload=submitted.payload).reply
-        self._submitted.add(submitted, reply.session)
+        self._submitted.add(submitted, reply.session, listening=self.heard)
         return reply.task_id
 
     def subgoals(
@@ -150,7 +155,7 @@ class SubgoalClient(ClientSockets):
             FollowRules(deadline_s, verified_only, latest_only, accept_expired, resubmit),
             self.link_rules,
             now_s=time.monotonic(),
-            session=self._submitted.session(task_id),
+            submitted=self._submitted.find(task_id),
             after_seq=after_seq,
             clock_ns=clock_ns,
             on_message=on_message,
@@ -182,8 +187,8 @@ class SubgoalClient(ClientSockets):
     def snapshot(
         self, task_id: str, after_seq: int = 0, *, budget_s: float | None = None
     ) -> tuple[SnapshotReply, list[Received]]:
-        """A task's messages after ``after_seq``, as the service keeps them."""
-        request = Snapshot(request_id=new_id(), task_id=task_id, after_seq=after_seq)
+        """A task's messages after ``after_seq``, as the service keeps them; the first few where they are large."""
+        request = Snapshot(request_id=new_id(), task_id=task_id, after_seq=after_seq, max_bytes=SNAPSHOT_BYTES)
         answer = self._request(request, SnapshotReply, budget_s)
         return answer.reply, answer.messages
 
@@ -192,7 +197,7 @@ class SubgoalClient(ClientSockets):
         submitted = self._submitted.get(task_id)
         request = submitted.again(time.monotonic())
         reply = self._request(request, SubmitReply, budget_s, submitted.payload).reply
-        self._submitted.add(submitted, reply.session)
+        self._submitted.add(submitted, reply.session, listening=False)
         return reply.session
 
     def cancel(self, task_id: str = "") -> tuple[str, ...]:

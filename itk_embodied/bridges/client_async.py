@@ -20,11 +20,12 @@ import zmq
 import zmq.asyncio
 
 from itk_embodied.bridges.client_actions import FollowRules
-from itk_embodied.bridges.client_calls import SubmittedTasks, Waiter, judge_pong, not_ready, submission
+from itk_embodied.bridges.client_calls import SNAPSHOT_BYTES, SubmittedTasks, Waiter, judge_pong, not_ready, submission
 from itk_embodied.bridges.client_exchange import Answer, Exchange, new_id
 from itk_embodied.bridges.client_follow import Follower, OnMessage
 from itk_embodied.bridges.client_link import LinkRules, OnLink
 from itk_embodied.bridges.codec import Part, Received, WireVersionError, decode
+from itk_embodied.bridges.keys import ClientKeys
 from itk_embodied.bridges.received_async import AsyncSubgoalStream, Inbox
 from itk_embodied.bridges.sockets import (
     DEAD_AFTER_S,
@@ -69,10 +70,12 @@ class AsyncSubgoalClient:
         timeout_s: float = 5.0,
         dead_after_s: float = DEAD_AFTER_S,
         patience_s: float = 30.0,
+        keys: ClientKeys | None = None,
     ) -> None:
-        self.stream_address = check_address(stream)
-        self.requests_address = check_address(requests)
-        self.link_rules = LinkRules(self.stream_address, self.requests_address, timeout_s, dead_after_s, patience_s)
+        self.stream_address = check_address(stream, secured=keys is not None)
+        self.requests_address = check_address(requests, secured=keys is not None)
+        where = (self.stream_address, self.requests_address)
+        self.link_rules = LinkRules(*where, timeout_s, dead_after_s, patience_s, keys)
         self.malformed = 0  # messages that could not be read; what they carried is asked for again
         self._followed: set[str] = set()
         self._submitted = SubmittedTasks()
@@ -112,7 +115,7 @@ class AsyncSubgoalClient:
             now_s=time.monotonic(),
         )
         reply = (await self._request(submitted.request, SubmitReply, payload=submitted.payload)).reply
-        self._submitted.add(submitted, reply.session)
+        self._submitted.add(submitted, reply.session, listening=False)
         return reply.task_id
 
     def subgoals(
@@ -138,7 +141,7 @@ class AsyncSubgoalClient:
             FollowRules(deadline_s, verified_only, latest_only, accept_expired, resubmit),
             self.link_rules,
             now_s=time.monotonic(),
-            session=self._submitted.session(task_id),
+            submitted=self._submitted.find(task_id),
             after_seq=after_seq,
             clock_ns=clock_ns,
             on_message=on_message,
@@ -166,8 +169,8 @@ class AsyncSubgoalClient:
     async def snapshot(
         self, task_id: str, after_seq: int = 0, *, budget_s: float | None = None
     ) -> tuple[SnapshotReply, list[Received]]:
-        """A task's messages after ``after_seq``, as the service keeps them."""
-        request = Snapshot(request_id=new_id(), task_id=task_id, after_seq=after_seq)
+        """See `SubgoalClient.snapshot`."""
+        request = Snapshot(request_id=new_id(), task_id=task_id, after_seq=after_seq, max_bytes=SNAPSHOT_BYTES)
         answer = await self._request(request, SnapshotReply, budget_s)
         return answer.reply, answer.messages
 
@@ -176,7 +179,7 @@ class AsyncSubgoalClient:
         submitted = self._submitted.get(task_id)
         request = submitted.again(time.monotonic())
         reply = (await self._request(request, SubmitReply, budget_s, submitted.payload)).reply
-        self._submitted.add(submitted, reply.session)
+        self._submitted.add(submitted, reply.session, listening=False)
         return reply.session
 
     async def cancel(self, task_id: str = "") -> tuple[str, ...]:
@@ -222,7 +225,7 @@ class AsyncSubgoalClient:
     def _open(self) -> None:
         self._opened_s = time.monotonic()
         self._sub = open_client_socket(self._context, zmq.SUB)
-        connect(self._sub, self.stream_address)
+        connect(self._sub, self.stream_address, self.link_rules.keys)
         self._sub.subscribe(b"")
         self._reader = asyncio.get_running_loop().create_task(self._read_stream(self._sub))
 
@@ -279,7 +282,7 @@ class AsyncSubgoalClient:
 
     def _new_dealer(self) -> Any:
         dealer = open_client_socket(self._context, zmq.DEALER)
-        connect(dealer, self.requests_address)
+        connect(dealer, self.requests_address, self.link_rules.keys)
         return dealer
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from itk_embodied.bridges.keys import ClientKeys
 from itk_embodied.bridges.sockets import DEAD_AFTER_S
 from itk_embodied.errors import ConfigError, TransportError
 
@@ -30,6 +31,7 @@ class LinkRules:
         timeout_s: what a request may take before it counts as unanswered.
         dead_after_s: silence after which the service counts as lost (it sends a heartbeat every second).
         patience_s: silence after which the client gives up; until then it reconnects with growing pauses.
+        keys: for a service that asks for them.
     """
 
     stream: str
@@ -37,6 +39,7 @@ class LinkRules:
     timeout_s: float = 5.0
     dead_after_s: float = DEAD_AFTER_S
     patience_s: float = 30.0
+    keys: ClientKeys | None = None
 
     def __post_init__(self) -> None:
         for name in ("timeout_s", "dead_after_s"):

@@ -22,11 +22,13 @@ class ClientSockets:
 
     Attributes:
         malformed: messages that could not be read; what they carried is asked for again.
+        heard: whether anything has come over the stream since it was connected, so that all that follows will, too.
     """
 
     def __init__(self, rules: LinkRules) -> None:
         self.link_rules = rules
         self.malformed = 0
+        self.heard = False
         self._context = zmq.Context()
         try:
             self._sub, self._dealer = self._open()
@@ -59,7 +61,9 @@ class ClientSockets:
         while True:
             try:
                 # Read before polling: under load a message is there already, and polling costs as much as reading.
-                return decode([frame.buffer for frame in self._sub.recv_multipart(zmq.NOBLOCK, copy=False)])
+                received = decode([frame.buffer for frame in self._sub.recv_multipart(zmq.NOBLOCK, copy=False)])
+                self.heard = True
+                return received
             except zmq.Again:
                 if not self._sub.poll(max(0, round((until_s - time.monotonic()) * 1000))):
                     return None
@@ -68,21 +72,31 @@ class ClientSockets:
             except WireError:
                 self.malformed += 1
 
+    def skip_waiting(self) -> None:
+        """Drop what has come before now. Whoever wanted some of it finds a gap, and asks for it."""
+        for _ in range(10_000):
+            try:
+                self._sub.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            self.heard = True
+
     def reopen(self) -> None:
         """Connect anew: the other end may have vanished without a word, which no socket notices by itself."""
         self._sub.close(linger=0)
         self._dealer.close(linger=0)
+        self.heard = False
         self._sub, self._dealer = self._open()
 
     def _open(self) -> tuple[Any, Any]:
         sub = open_client_socket(self._context, zmq.SUB)
-        connect(sub, self.stream_address)
+        connect(sub, self.stream_address, self.link_rules.keys)
         sub.subscribe(b"")
         return sub, self._new_dealer()
 
     def _new_dealer(self) -> Any:
         dealer = open_client_socket(self._context, zmq.DEALER)
-        connect(dealer, self.requests_address)
+        connect(dealer, self.requests_address, self.link_rules.keys)
         return dealer
 
     def _request(

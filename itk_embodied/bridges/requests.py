@@ -1,9 +1,10 @@
-"""Answers the requests that reach the service: submit, snapshot, cancel, ping."""
+"""Answers the requests that reach the service: submit, snapshot, cancel, ping, health."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -13,9 +14,12 @@ from itk_embodied.bridges.board import TaskBoard, TaskRecord
 from itk_embodied.bridges.codec import Part, Received, clip, decode, encode, with_fields
 from itk_embodied.bridges.events import Job
 from itk_embodied.bridges.images import decode_image
+from itk_embodied.bridges.tally import Tally
 from itk_embodied.bridges.wire import (
     Cancel,
     CancelReply,
+    Health,
+    HealthReply,
     Ping,
     Pong,
     Refused,
@@ -42,6 +46,8 @@ class Host(Protocol):
     session: str
     state: tuple[ServiceState, str]
     stack: str
+    tally: Tally
+    began_s: float
 
     def call(self, work: Any) -> None: ...
 
@@ -49,7 +55,9 @@ class Host(Protocol):
 class RequestDesk:
     """Reads the ROUTER socket. A frame is decoded in a thread of its own: a large PNG must not delay a heartbeat."""
 
-    def __init__(self, host: Host, board: TaskBoard, router: Any, *, deadline_s: float, valid_s: float) -> None:
+    def __init__(
+        self, host: Host, board: TaskBoard, router: Callable[[], Any], *, deadline_s: float, valid_s: float
+    ) -> None:
         self._host = host
         self._board = board
         self._router = router
@@ -62,7 +70,7 @@ class RequestDesk:
         """Answer what has come, up to a burst."""
         for _ in range(_BURST):
             try:
-                identity, *parts = self._router.recv_multipart(zmq.NOBLOCK)
+                identity, *parts = self._router().recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
             self._serve(identity, parts)
@@ -82,8 +90,11 @@ class RequestDesk:
                 self._reply(identity, CancelReply(request_id=request_id, task_ids=stopped))
             elif isinstance(request, Ping):
                 self._reply(identity, self._pong(request_id))
+            elif isinstance(request, Health):
+                self._reply(identity, self._health(request_id))
             else:
-                raise WireError(f"{type(request).__name__} is not a request; allowed: submit, snapshot, cancel, ping.")
+                kind = type(request).__name__
+                raise WireError(f"{kind} is not a request; allowed: submit, snapshot, cancel, ping, health.")
         except ItkError as error:
             self._refuse(identity, request_id, str(error))
 
@@ -127,13 +138,16 @@ class RequestDesk:
         if job is None:
             self._refuse(identity, request.request_id, problem)
             return
+        self._host.tally.submitted += 1
         record = board.submit(job)
         reply = SubmitReply(request_id=request.request_id, task_id=job.task_id, place=record.place)
         self._reply(identity, reply)
 
     def _snapshot(self, identity: bytes, request: Snapshot) -> None:
         record = self._board.get(request.task_id)
-        sent = record.sent[request.after_seq :] if record else []
+        sent = first_of(record.sent[request.after_seq :], request.max_bytes) if record else []
+        if request.after_seq:  # it had some already, so these are missed ones
+            self._host.tally.resent += len(sent)
         reply = SnapshotReply(
             request_id=request.request_id,
             task_id=record.job.task_id if record else request.task_id,
@@ -156,15 +170,45 @@ class RequestDesk:
             pending=pending.job.task_id if pending else "",
         )
 
+    def _health(self, request_id: str) -> HealthReply:
+        tally = self._host.tally
+        return HealthReply(
+            request_id=request_id,
+            state=self._host.state[0],
+            detail=clip(self._host.state[1], 4000),
+            stack=clip(self._host.stack, 200),
+            uptime_s=time.monotonic() - self._host.began_s,
+            tasks=dict(tally.tasks),
+            subgoals=dict(tally.subgoals),
+            attempts=tally.attempts,
+            refused=tally.refused,
+            dropped=tally.dropped,
+            worker_restarts=tally.restarts,
+        )
+
     def _refuse(self, identity: bytes, request_id: str, problem: str) -> None:
+        self._host.tally.refused += 1
         self._reply(identity, Refused(request_id=request_id, error=clip(problem, 4000)))
 
     def _reply(self, identity: bytes, reply: Reply, more: list[Part] | None = None) -> None:
         parts = encode(with_fields(reply, session=self._host.session))
         try:
-            self._router.send_multipart([identity, *parts, *(more or [])], zmq.NOBLOCK)
+            self._router().send_multipart([identity, *parts, *(more or [])], zmq.NOBLOCK)
         except zmq.ZMQError as error:  # the client went away or does not read; it will ask again
+            self._host.tally.dropped += 1
             log.debug("a reply could not be sent: %s", error)
 
     def close(self) -> None:
         self._intake.shutdown(wait=False, cancel_futures=True)
+
+
+def first_of(messages: list[list[Part]], max_bytes: int) -> list[list[Part]]:
+    """As many as hold at most ``max_bytes`` of payload, one at least; all for 0."""
+    if not max_bytes:
+        return messages
+    held = 0
+    for count, parts in enumerate(messages):
+        held += len(parts[2])
+        if held > max_bytes:
+            return messages[: max(1, count)]
+    return messages

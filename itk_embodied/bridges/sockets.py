@@ -1,4 +1,4 @@
-"""Addresses and sockets: loopback only, bounded queues, bounded messages, and errors that say what to do."""
+"""Addresses and sockets: loopback or CURVE, bounded queues, bounded messages, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Any
 
 import zmq
 
+from itk_embodied.bridges.gate import Guard
+from itk_embodied.bridges.keys import ClientKeys
 from itk_embodied.bridges.wire import MAX_PAYLOAD_BYTES
 from itk_embodied.errors import ConfigError, TransportError
 
@@ -25,10 +27,11 @@ DEAD_AFTER_S = 3.0
 _TCP = re.compile(r"^tcp://(?P<host>\[[0-9A-Fa-f:.]+\]|[^:/\[\]]+):(?P<port>\d{1,5}|\*)$")
 
 
-def check_address(address: str) -> str:
+def check_address(address: str, *, secured: bool = False) -> str:
     """Return the address if it is a loopback one: ``tcp://127.0.0.1:5591``, ``tcp://localhost:5591``, ``ipc://…``.
 
-    ``localhost`` becomes 127.0.0.1: services bind to IPv4, and some systems resolve the name to IPv6 first.
+    ``secured``: the connection uses CURVE keys, so that any address will do. ``localhost`` becomes 127.0.0.1: services
+    bind to IPv4, and some systems resolve the name to IPv6 first.
 
     Raises:
         ConfigError: not an address, or one that other machines could reach.
@@ -38,11 +41,11 @@ def check_address(address: str) -> str:
     match = _TCP.match(address)
     if match is None or (match["port"] != "*" and int(match["port"]) > 65535):
         raise ConfigError(f"address {address!r} is not understood; write it like {DEFAULT_STREAM} (port 0: any free).")
-    if not _is_loopback(match["host"].strip("[]")):
+    if not secured and not _is_loopback(match["host"].strip("[]")):
         raise ConfigError(
             f"address {address!r} can be reached from other machines, and this connection is neither encrypted nor "
-            "authenticated. Use a loopback address (tcp://127.0.0.1:PORT) and an SSH tunnel where another machine "
-            "needs it."
+            "authenticated. Give CURVE keys (`itk-embodied keys new` makes them), or use a loopback address "
+            "(tcp://127.0.0.1:PORT) and an SSH tunnel where another machine needs it."
         )
     return address.replace("//localhost:", "//127.0.0.1:")
 
@@ -80,14 +83,16 @@ def open_client_socket(context: zmq.Context[Any], kind: int) -> Any:
     return socket
 
 
-def bind(socket: Any, address: str, *, what: str) -> str:
-    """Bind and return the real address, its port filled in.
+def bind(socket: Any, address: str, *, what: str, guard: Guard | None = None) -> str:
+    """Bind and return the real address, its port filled in; with ``guard``, for its allowed clients only.
 
     Raises:
-        ConfigError: not a loopback address.
+        ConfigError: not a loopback address, and no guard.
         TransportError: the port is taken, or the system refuses.
     """
-    address = check_address(address)
+    address = check_address(address, secured=guard is not None)
+    if guard is not None:
+        guard.secure(socket)
     try:
         socket.bind(re.sub(r":0$", ":*", address) if address.startswith("tcp://") else address)
     except zmq.ZMQError as error:
@@ -100,13 +105,17 @@ def bind(socket: Any, address: str, *, what: str) -> str:
     return str(socket.getsockopt_string(zmq.LAST_ENDPOINT))
 
 
-def connect(socket: Any, address: str) -> None:
-    """Connect (ZeroMQ does it in the background, again and again).
+def connect(socket: Any, address: str, keys: ClientKeys | None = None) -> None:
+    """Connect (ZeroMQ does it in the background, again and again); with ``keys``, by CURVE.
 
     Raises:
-        ConfigError: not a loopback address.
+        ConfigError: not a loopback address, and no keys.
     """
-    address = check_address(address)
+    address = check_address(address, secured=keys is not None)
+    if keys is not None:
+        socket.setsockopt_string(zmq.CURVE_SERVERKEY, keys.service)
+        socket.setsockopt_string(zmq.CURVE_PUBLICKEY, keys.own.public)
+        socket.setsockopt_string(zmq.CURVE_SECRETKEY, keys.own.secret)
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
