@@ -68,8 +68,9 @@ class SubgoalClient(ClientSockets):
         patience_s: float = 30.0,
         keys: ClientKeys | None = None,
     ) -> None:
-        where = (check_address(address, secured=keys is not None) for address in (stream, requests))
-        super().__init__(LinkRules(*where, timeout_s, dead_after_s, patience_s, keys))
+        stream = check_address(stream, secured=keys is not None)
+        requests = check_address(requests, secured=keys is not None)
+        super().__init__(LinkRules(stream, requests, timeout_s, dead_after_s, patience_s, keys))
         self._followed: set[str] = set()
         self._submitted = SubmittedTasks()
 
