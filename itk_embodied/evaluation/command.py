@@ -11,6 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table as TextTable
 
 from itk_embodied.errors import InputError, did_you_mean
+from itk_embodied.evaluation.ablation.parts import NoCritic, NoGenerator
 from itk_embodied.evaluation.bench import bench_pipeline
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Episode, Goals, summary
 from itk_embodied.evaluation.stats import Rate
@@ -42,6 +43,8 @@ def run_eval(
     unverified = kind is not Goals.GENERATED
     attempts = 1 if unverified else max_attempts
     pipeline = build_pipeline(stack, max_attempts=attempts, continue_after_unverified=unverified or None)
+    if kind in (Goals.GROUND_TRUTH, Goals.DEGRADED):
+        pipeline.generator, pipeline.critic = NoGenerator(), NoCritic()
     done: list[Episode] = []
     with Table() as table, progress_bar() as progress:
         bar = progress.add_task("closed loop", total=len(lines))

@@ -42,6 +42,16 @@ class NoCritic:
 
 
 @dataclass(frozen=True)
+class NoGenerator:
+    """Leaves the picture as it is: where the simulator's own goal images are shown, nothing need be painted."""
+
+    name: str = "no-generator"
+
+    def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
+        return image.copy()
+
+
+@dataclass(frozen=True)
 class BestOfSeeds:
     """``count`` pictures of different seeds, of which the critic's best scored is given: a critic that only filters.
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from itk_embodied.agents.base import Critic, Generator, Planner
-from itk_embodied.evaluation.ablation.parts import BestOfSeeds, NoCritic, NoPlanner
+from itk_embodied.evaluation.ablation.parts import BestOfSeeds, NoCritic, NoGenerator, NoPlanner
 from itk_embodied.evaluation.closed_loop import Goals
 from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline
 
@@ -65,6 +65,8 @@ def assemble(
     critic: Critic = NoCritic() if variant.critic is None else critics[variant.critic]
     if variant.seeds > 1:
         generator = BestOfSeeds(generator, critic, variant.seeds)
+    if variant.goals in (Goals.GROUND_TRUTH, Goals.DEGRADED):
+        generator = NoGenerator()
     return VisualSubgoalPipeline(
         planner if variant.planner else NoPlanner(),
         generator,
