@@ -14,6 +14,7 @@ import typer
 from itk_embodied.bag_commands import register_bags
 from itk_embodied.errors import InputError, ItkError
 from itk_embodied.evaluation.ablation.command import ablation
+from itk_embodied.training.data_commands import register as register_data
 from itk_embodied.training.tuning.commands import register as register_tuning
 
 NOT_DONE = 4
@@ -221,19 +222,6 @@ def bench_pipeline(
     _write_json(json_file, run_bench_pipeline(stack=stack, tasks=tasks, seed=seed))
 
 
-@train_app.command("data")
-def train_data(
-    out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")] = Path("data/pairs"),
-    pairs: Annotated[int, typer.Option("--pairs", min=1, help="Before-and-after pairs in all.")] = 40_000,
-    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = os.cpu_count() or 1,
-    seed: SeedOption = 0,
-) -> None:
-    """Before-and-after pairs of every kind of step, from the simulator. Goes on where it stopped."""
-    from itk_embodied.training.shards import make_shards
-
-    make_shards(out, pairs, workers=workers, seed=seed)
-
-
 @train_app.command("generator")
 def train_generator(
     data: DataOption = Path("data/pairs"),
@@ -273,4 +261,5 @@ tiny_app.command("look", help="First stage of both: say where everything is. Fro
 tiny_app.command("planner", help="The embedded planner, from the look stage's checkpoint.")(_stage("planner"))
 tiny_app.command("critic", help="The embedded critic, from the look stage's checkpoint.")(_stage("critic"))
 register_tuning(train_app)
+register_data(train_app)
 register_bags(app)

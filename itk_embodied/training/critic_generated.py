@@ -1,7 +1,7 @@
 """Pictures that the embedded generator really paints, right and wrong: what the critic sees at run time.
 
 ``python -m itk_embodied.training.critic_generated --count 2000`` paints steps of the simulator's pairs, checks each
-picture against the ground truth (`generator_eval.check_edit`) and keeps it under ``data/generated``. Few denoising
+picture against the ground truth (`judge.edit.check_edit`) and keeps it under ``data/generated``. Few denoising
 steps and a single candidate make more mistakes, so their numbers vary.
 """
 
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from itk_embodied.errors import InputError
 from itk_embodied.training.corruptions import SEGMENT_ID, Corrupted
 from itk_embodied.training.critic_data import ask, shade, visible_places, wrong_step
-from itk_embodied.training.generator_eval import EditCheck, check_edit
+from itk_embodied.training.judge.edit import EditCheck, check_edit
 from itk_embodied.training.generator_text import slot_values
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.training.vlm_batch import Example

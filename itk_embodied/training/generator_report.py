@@ -18,7 +18,7 @@ from tqdm import tqdm
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
 from itk_embodied.errors import InputError
 from itk_embodied.evaluation.stats import Rate
-from itk_embodied.training.generator_eval import EditCheck, check_edit
+from itk_embodied.training.judge.edit import EditCheck, check_edit
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.types import Image
 from itk_sim.language import grounded, instruction, word_step

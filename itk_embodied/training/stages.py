@@ -54,7 +54,7 @@ def train_stage(
     """
     shards = ShardSet(data)
     if not len(shards):
-        raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data --out {data}")
+        raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data pairs --out {data}")
     config = replace(PRESETS[stage], **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     if config.start is not None and not config.start.exists():
         raise ConfigError(f"{config.start} is not there; train the stage before it: itk-embodied train tiny look")

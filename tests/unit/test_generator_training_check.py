@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny_pairs import pairs_folder
 
-from itk_embodied.training.generator_eval import SEGMENT_ID, check_edit
+from itk_embodied.training.judge.edit import SEGMENT_ID, check_edit
 from itk_embodied.training.shards import Record, ShardSet
 from itk_sim.symbols import CUBES
 

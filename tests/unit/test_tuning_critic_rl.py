@@ -27,7 +27,7 @@ from itk_embodied.agents.qwen3vl.critic import Qwen3VLCritic  # noqa: E402
 from itk_embodied.agents.qwen3vl.processor import ImageOnlyQwen3VLProcessor  # noqa: E402
 from itk_embodied.agents.settings import Qwen3VLCriticSettings  # noqa: E402
 from itk_embodied.errors import ConfigError, InputError  # noqa: E402
-from itk_embodied.training.generator_eval import check_edit  # noqa: E402
+from itk_embodied.training.judge.edit import check_edit  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_embodied.training.tuning.rl_run import train_critic_rl  # noqa: E402
 from itk_embodied.training.tuning.runs import last_whole_checkpoint  # noqa: E402

@@ -16,7 +16,7 @@ from itk_embodied.training.corruptions import CORRUPTIONS, SEGMENT_ID  # noqa: E
 from itk_embodied.training.critic_data import ask, thought  # noqa: E402
 from itk_embodied.training.critic_doubt import doubtful  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, paint, painting_example  # noqa: E402
-from itk_embodied.training.generator_eval import check_edit  # noqa: E402
+from itk_embodied.training.judge.edit import check_edit  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_sim.predicates import holds  # noqa: E402
 from itk_sim.symbols import DIRECTIONS  # noqa: E402

@@ -19,7 +19,7 @@ rollouts has before, after, masks and states, so any judge can score a new pictu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypedDict
 
@@ -112,14 +112,7 @@ def features(name: SetName) -> Any:
             return List({"role": Value("string"), "content": Value("string")})
         return Value(_PLAIN[annotation])
 
-    return Features({field: kind(str(text)) for field, text in _annotations(ROW_TYPES[name]).items()})
-
-
-def _annotations(kind: type) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for base in reversed(kind.__mro__):
-        found |= base.__dict__.get("__annotations__", {})
-    return found
+    return Features({field.name: kind(str(field.type)) for field in fields(ROW_TYPES[name])})
 
 
 def load_set(folder: Path, name: str, split: str = "train") -> Any:

@@ -62,7 +62,7 @@ class PaintedCases:
         """
         cases = cls(ShardSet(data), folder, [])
         if not len(cases.shards):
-            raise InputError(f"{data} has no pairs; make some: itk-embodied train data --out {data}")
+            raise InputError(f"{data} has no pairs; make some: itk-embodied train data pairs --out {data}")
         by_truth: dict[bool, list[str]] = {True: [], False: []}
         for path in sorted(folder.glob(f"{cases.shards.split}-*.npz")):
             names, checks, _ = cases._read(path.name)

@@ -33,10 +33,10 @@ def load_rows(paths: Sequence[Path], role: str) -> Any:
     if columns is None or "images" not in rows.column_names:
         raise InputError(
             f"{files[0]} has the columns {', '.join(rows.column_names)}; expected images with prompt and completion, "
-            f"or images with messages. `itk-embodied train data` makes such files for the {role}."
+            f"or images with messages. `itk-embodied train data sets` makes such files for the {role}."
         )
     if not len(rows):
-        raise InputError(f"{files[0]} has no rows; make some: itk-embodied train data")
+        raise InputError(f"{files[0]} has no rows; make some: itk-embodied train data sets")
     return rows.select_columns(["images", *columns]).cast_column("images", List(Image()))
 
 
@@ -46,7 +46,7 @@ def parquet_files(paths: Sequence[Path]) -> list[Path]:
     for path in paths:
         inside = sorted(path.glob("**/*.parquet")) if path.is_dir() else [path]
         if not inside or not inside[0].is_file():
-            raise InputError(f"there is no parquet file at {path}; make one: itk-embodied train data")
+            raise InputError(f"there is no parquet file at {path}; make one: itk-embodied train data sets")
         found += inside
     if not found:
         raise InputError("no --data was given; name a parquet file or a folder of them.")
