@@ -6,7 +6,7 @@ TASK ?= put the red cube in the drawer
 SEED ?= 7
 OUT ?= out/demo
 
-.PHONY: help setup demo test lint clean
+.PHONY: ros-env help setup demo test lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -16,6 +16,12 @@ setup: $(VENV)/.ready  ## make .venv and install everything into it
 
 $(VENV)/.ready: pyproject.toml tools/setup.sh
 	@PYTHON="$(PYTHON)" sh tools/setup.sh $(VENV)
+	@touch $@
+
+ros-env: $(VENV)-ros/.ready  ## make .venv-ros: real rclpy and a rosbridge, without a ROS installation
+
+$(VENV)-ros/.ready: pyproject.toml tools/ros_env.sh
+	@PYTHON="$(PYTHON)" sh tools/ros_env.sh $(VENV)-ros
 	@touch $@
 
 demo: setup  ## camera frame -> verified goal images -> a robot arm carries them out (TASK="…" SEED=n)
@@ -29,4 +35,4 @@ lint: setup  ## ruff and mypy
 	@$(BIN)/mypy
 
 clean:  ## remove the environment and what runs wrote
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-ros out .pytest_cache .mypy_cache .ruff_cache

@@ -9,9 +9,9 @@
     publisher.publish(String(data="hello"))
     ros.shutdown()
 
-Names, arguments and behaviour are rclpy's. Choose the backend with `use_backend` or ``ITK_ROS_BACKEND``; ``inproc``
-(one process, no ROS) is the default. Classes (`Node`, `QoSProfile`, `Parameter`, …) are those of the chosen backend,
-looked up when they are used.
+Names, arguments and behaviour are rclpy's. Choose the backend with `use_backend` or ``ITK_ROS_BACKEND``; the default is
+``rclpy`` where it is installed, else ``inproc`` (one process, no ROS). ``rosbridge`` is for machines without ROS.
+Classes (`Node`, `QoSProfile`, `Parameter`, …) are those of the chosen backend, looked up when they are used.
 """
 
 from __future__ import annotations
@@ -45,12 +45,26 @@ def _inproc() -> Backend:
     return InprocBackend()
 
 
+def _rosbridge() -> Backend:
+    from itk_embodied.ros.rosbridge import RosbridgeBackend
+
+    return RosbridgeBackend()
+
+
+def _rclpy() -> Backend:
+    from itk_embodied.ros.rclpy_backend import RclpyBackend
+
+    return RclpyBackend()
+
+
+register_backend("rclpy", _rclpy)
+register_backend("rosbridge", _rosbridge)
 register_backend("inproc", _inproc)
 
 
 def init(args: Sequence[str] | None = None) -> None:
     """Start; ``args`` may hold ``--ros-args`` (None: the process's own arguments)."""
-    current_backend().init(args)
+    current_backend().init(args=args)
 
 
 def shutdown() -> None:

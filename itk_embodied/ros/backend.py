@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -68,5 +69,10 @@ def use_backend(name: str) -> Backend:
 
 
 def current_backend() -> Backend:
-    """The chosen backend; by default what the environment variable names, else the in-process one."""
-    return use_backend(_chosen or os.environ.get(ENVIRONMENT_VARIABLE, "inproc"))
+    """The chosen backend; by default what the environment variable names, else rclpy where it is installed."""
+    return use_backend(_chosen or os.environ.get(ENVIRONMENT_VARIABLE) or _default())
+
+
+def _default() -> str:
+    """One that is installed but broken is not passed over in silence: using it says what is wrong."""
+    return "rclpy" if importlib.util.find_spec("rclpy") else "inproc"

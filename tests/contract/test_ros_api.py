@@ -1,12 +1,15 @@
 """What a node may rely on, whatever stands behind `itk_embodied.ros`. Where a backend differs from rclpy, it is wrong.
 
-Every test runs on every registered backend that can be loaded here.
+Every test runs on every backend: inproc and rosbridge (a real rosbridge-server-rs process) here, rclpy in a pytest of
+its own in the environment that has it.
 """
 
 from __future__ import annotations
 
 import array
 import contextlib
+import importlib.util
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,21 +17,43 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ros_world import HOW, ROOT, ROS_PYTHON, RealBridge, have_ros, ros_environment
 
 from itk_embodied import ros
-from itk_embodied.errors import MissingDependencyError
+from itk_embodied.ros.rosbridge import BridgeOptions
 
 BUDGET_S = 5.0
 
 
-@pytest.fixture(params=ros.backend_names())
+BACKENDS = ("rclpy",) if importlib.util.find_spec("rclpy") else ("inproc", "rosbridge")
+
+
+@pytest.fixture(scope="module")
+def bridge() -> Iterator[RealBridge]:
+    if not have_ros():
+        pytest.skip(HOW)
+    with RealBridge() as bridge:
+        yield bridge
+
+
+@pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    try:
-        ros.use_backend(request.param)
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+    chosen: Any = ros.use_backend(request.param)
+    if request.param == "rosbridge":
+        chosen.options = BridgeOptions(request.getfixturevalue("bridge").url)
     yield request.param
     ros.try_shutdown()
+
+
+@pytest.mark.skipif("rclpy" in BACKENDS, reason="this is the pytest that it starts")
+def test_the_same_on_real_rclpy() -> None:
+    """This file again, where rclpy is: one command, to be repeated by hand where it fails."""
+    if not have_ros():
+        pytest.skip(HOW)
+    command = [str(ROS_PYTHON), "-m", "pytest", "-p", "no:cacheprovider", "tests/contract/test_ros_api.py"]
+    done = subprocess.run(command, cwd=ROOT, env=ros_environment(), capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert "passed" in done.stdout
 
 
 @pytest.fixture

@@ -20,12 +20,12 @@ class Context:
         self.graph = Graph()
         self.arguments = RosArguments()
 
-    def init(self, args: Sequence[str] | None = None) -> None:
+    def init(self, args: Sequence[str] | None = None, graph: Callable[[], Graph] = Graph) -> None:
         with self._lock:
             if self._ok:
                 raise RuntimeError("Context.init() must only be called once")
             self.arguments = parse(sys.argv if args is None else args)
-            self.graph = Graph()
+            self.graph = graph()
             self._ok = True
 
     def ok(self) -> bool:
@@ -44,6 +44,7 @@ class Context:
         for callback in callbacks:
             callback()
         self.graph.wake()
+        self.graph.close()
         return True
 
     def on_shutdown(self, callback: Callable[[], None]) -> None:

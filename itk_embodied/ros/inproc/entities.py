@@ -130,7 +130,7 @@ class Subscription:
         if not self.queue:
             return None
         message = self.queue.popleft()
-        return lambda: self.callback(message)
+        return lambda: self._graph.deliver(self, message)
 
     def due_s(self) -> float | None:
         return None
@@ -212,6 +212,12 @@ class GuardCondition:
         self._triggered = False
 
 
+class Caller(Protocol):
+    """Who called a service and waits for its answer."""
+
+    def deliver(self, future: Future, response: Any) -> None: ...
+
+
 class Service:
     """Answers requests: ``callback(request, response) -> response``, in the executor."""
 
@@ -219,7 +225,7 @@ class Service:
         self.srv_type = srv_type
         self.srv_name = name
         self.callback = callback
-        self.queue: deque[tuple[Any, Client, Future]] = deque()
+        self.queue: deque[tuple[Any, Caller, Future]] = deque()
         self._graph = graph
         graph.add_service(self)
 
@@ -229,7 +235,7 @@ class Service:
         request, client, future = self.queue.popleft()
         return lambda: self._answer(request, client, future)
 
-    def _answer(self, request: Any, client: Client, future: Future) -> None:
+    def _answer(self, request: Any, client: Caller, future: Future) -> None:
         response = self.callback(request, self.srv_type.Response())
         if type(response) is not self.srv_type.Response:
             raise TypeError(f"Expected {self.srv_type.Response}, got {type(response)}")
@@ -269,11 +275,7 @@ class Client:
         if type(request) is not self.srv_type.Request:
             raise TypeError(f"Expected {self.srv_type.Request}, got {type(request)}")
         future = Future(self._graph)
-        service = self._graph.service_for(self)
-        if service is not None:  # as in ROS: a request to nobody is lost, and the future stays open
-            with self._graph.changed:
-                service.queue.append((request, self, future))
-                self._graph.changed.notify_all()
+        self._graph.call(self, request, future)
         return future
 
     def deliver(self, future: Future, response: Any) -> None:
@@ -285,6 +287,8 @@ class Client:
         if not self._answers:
             return None
         future, response = self._answers.popleft()
+        if isinstance(response, Exception):
+            return lambda: future.set_exception(response)
         return lambda: future.set_result(response)
 
     def due_s(self) -> float | None:

@@ -14,7 +14,7 @@ from itk_embodied.ros.inproc.qos import DurabilityPolicy, QoSProfile, incompatib
 from itk_embodied.ros.messages import copied
 
 if TYPE_CHECKING:
-    from itk_embodied.ros.inproc.entities import Client, Publisher, Service, Subscription
+    from itk_embodied.ros.inproc.entities import Client, Future, Publisher, Service, Subscription
     from itk_embodied.ros.inproc.node import Node
 
 log = logging.getLogger("ros.inproc")
@@ -31,6 +31,9 @@ class Graph:
         self._services: dict[str, list[Service]] = defaultdict(list)
         self._clients: dict[str, list[Client]] = defaultdict(list)
         self._warned: set[tuple[str, str]] = set()
+
+    def close(self) -> None:
+        """The context was shut down."""
 
     def wake(self) -> None:
         with self.changed:
@@ -62,6 +65,10 @@ class Graph:
                 if self._matches(publisher, subscription):
                     subscription.queue.append(copied(message))
             self.changed.notify_all()
+
+    def deliver(self, subscription: Subscription, item: Any) -> None:
+        """Call back with what was taken off a subscription's queue."""
+        subscription.callback(item)
 
     def _matches(self, publisher: Publisher, subscription: Subscription) -> bool:
         topic = publisher.topic_name
@@ -118,6 +125,14 @@ class Graph:
         with self.changed:
             matching = (s for s in self._services[client.srv_name] if s.srv_type is client.srv_type)
             return next(matching, None)
+
+    def call(self, client: Client, request: Any, future: Future) -> None:
+        """As in ROS: a request to nobody is lost, and the future stays open."""
+        with self.changed:
+            service = self.service_for(client)
+            if service is not None:
+                service.queue.append((request, client, future))
+                self.changed.notify_all()
 
     def remove(self, entity: Any) -> None:
         with self.changed:
