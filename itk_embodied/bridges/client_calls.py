@@ -24,21 +24,30 @@ from itk_embodied.bridges.wire import (
 from itk_embodied.errors import InputError, ItkError, TransportError
 from itk_embodied.types import Frame, Image, Task
 
+SNAPSHOT_BYTES = 8 << 20
+"""A snapshot is asked for in pieces: a long one would take a slow link, and the service, too long."""
 _KEPT = 4  # submitted tasks whose frame is kept for sending them again
 
 
 @dataclass(frozen=True, eq=False)
 class Submitted:
-    """A task on its way in, and the session of the service that took it."""
+    """A task on its way in, and the session of the service that took it.
+
+    Attributes:
+        sent_s: when it was sent, a `time.monotonic` instant; the service took it in a little later.
+        listening: whether the stream was being heard by then, so that not even its first message can be missed unseen.
+    """
 
     request: Submit
     payload: Part
-    ends_s: float | None
+    sent_s: float
     session: str = ""
+    listening: bool = False
 
     def again(self, now_s: float) -> Submit:
         """The same task with what is left of its deadline."""
-        left_s = None if self.ends_s is None else max(1e-3, self.ends_s - now_s)
+        deadline_s = self.request.deadline_s
+        left_s = None if deadline_s is None else max(1e-3, self.sent_s + deadline_s - now_s)
         return with_fields(self.request, request_id=new_id(), deadline_s=left_s)
 
 
@@ -70,7 +79,7 @@ def submission(
         max_attempts=max_attempts,
         valid_s=valid_s,
     )
-    return Submitted(request, payload, None if deadline_s is None else now_s + deadline_s)
+    return Submitted(request, payload, now_s)
 
 
 class SubmittedTasks:
@@ -79,15 +88,14 @@ class SubmittedTasks:
     def __init__(self) -> None:
         self._tasks: OrderedDict[str, Submitted] = OrderedDict()
 
-    def add(self, submitted: Submitted, session: str) -> None:
-        self._tasks[submitted.request.task_id] = replace(submitted, session=session)
+    def add(self, submitted: Submitted, session: str, *, listening: bool) -> None:
+        self._tasks[submitted.request.task_id] = replace(submitted, session=session, listening=listening)
         while len(self._tasks) > _KEPT:
             self._tasks.popitem(last=False)
 
-    def session(self, task_id: str) -> str:
-        """Of the service that took the task in; empty where another client submitted it."""
-        submitted = self._tasks.get(task_id)
-        return submitted.session if submitted else ""
+    def find(self, task_id: str) -> Submitted | None:
+        """None where another client submitted it."""
+        return self._tasks.get(task_id)
 
     def get(self, task_id: str) -> Submitted:
         """The task, to send it again.

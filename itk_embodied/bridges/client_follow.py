@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 from itk_embodied.bridges.client_actions import Action, Ask, Deliver, Ended, FollowRules, Listen, Resubmit
+from itk_embodied.bridges.client_calls import Submitted
 from itk_embodied.bridges.client_link import TRY_S, Link, LinkRules, OnLink
 from itk_embodied.bridges.codec import Received
 from itk_embodied.bridges.wire import (
@@ -36,7 +37,7 @@ class Follower:
     for; what was delivered is never delivered again, not even where a restarted service makes the task anew.
 
     Args:
-        session: of the service that took the task in, where this client submitted it.
+        submitted: the task, where this client submitted it itself.
         after_seq: the last message that was handled before, by a program that resumes.
         clock_ns: the clock of the frames' source, where this program has it; a goal past its ``valid_until_ns`` by that
             clock is expired, too. Without it a goal's age counts from when the service took its task in, by clocks that
@@ -50,7 +51,7 @@ class Follower:
         link: LinkRules,
         *,
         now_s: float,
-        session: str = "",
+        submitted: Submitted | None = None,
         after_seq: int = 0,
         clock_ns: Callable[[], int] | None = None,
         on_message: OnMessage | None = None,
@@ -66,11 +67,13 @@ class Follower:
         self._where = link
         self._ends_s = now_s + rules.deadline_s
         self._clock_ns = clock_ns
-        self._taken_s = now_s  # when the service took the task in; known after the first snapshot
+        # When the service took the task in: at most this long ago; better known after a snapshot.
+        self._taken_s = submitted.sent_s if submitted else now_s
         self._on_message = on_message
-        self._session = session
+        self._session = submitted.session if submitted else ""
         self._last_seq = after_seq
-        self._ask = True
+        self._ask = not (submitted and submitted.listening) or after_seq > 0
+        self._pardon = not self._ask  # one heartbeat may have been sent before the task was taken in
         self._resubmit = False
         self._restarted = False
         self._ready: deque[Received] = deque()
@@ -146,7 +149,9 @@ class Follower:
                 self._ask = True
         elif isinstance(message, Heartbeat) and message.pending != self.task_id:
             active = message.session == self._session and message.active == self.task_id
-            self._ask = self._ask or not (active and message.active_seq <= self._last_seq)
+            if active or not self._pardon:
+                self._ask = self._ask or not (active and message.active_seq <= self._last_seq)
+            self._pardon = False
 
     def on_snapshot(self, reply: SnapshotReply, missed: Sequence[Received], now_s: float) -> None:
         """The answer to `Ask`.
@@ -169,6 +174,7 @@ class Follower:
             message = received.message
             if isinstance(message, TaskHeader) and message.seq == self._last_seq + 1:
                 self._take(received)
+        self._ask = self._last_seq < reply.last_seq  # the answer was a piece, or what came of it was not whole
 
     def on_resubmitted(self, session: str, now_s: float) -> None:
         """The answer to `Resubmit`."""

@@ -194,10 +194,14 @@ class Submit(Request, frozen=True, kw_only=True, tag="submit"):
 
 
 class Snapshot(Request, frozen=True, kw_only=True, tag="snapshot"):
-    """Ask for a task's messages after ``after_seq``; an empty ``task_id`` means the active, else the newest task."""
+    """Ask for a task's messages after ``after_seq``; an empty ``task_id`` means the active, else the newest task.
+
+    The answer ends before its payloads exceed ``max_bytes`` (0: no end), but has one message at least.
+    """
 
     task_id: Id = ""
     after_seq: Seq = 0
+    max_bytes: Annotated[int, Meta(ge=0, le=MAX_PAYLOAD_BYTES)] = 0
 
 
 class Cancel(Request, frozen=True, kw_only=True, tag="cancel"):

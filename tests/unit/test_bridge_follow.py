@@ -12,7 +12,7 @@ from hypothesis import given
 
 from itk_embodied.bridges import wire
 from itk_embodied.bridges.client_actions import Ask, Deliver, Ended, FollowRules, Listen, Resubmit
-from itk_embodied.bridges.client_calls import SubmittedTasks, Waiter
+from itk_embodied.bridges.client_calls import Submitted, SubmittedTasks, Waiter
 from itk_embodied.bridges.client_exchange import Exchange
 from itk_embodied.bridges.client_follow import Follower
 from itk_embodied.bridges.client_link import Link, LinkRules
@@ -54,6 +54,12 @@ def reply(place: str = "active", last: int = 0, session: str = "a", count: int =
     return wire.SnapshotReply(session=session, request_id="r", task_id="t", place=place, last_seq=last, count=count)
 
 
+def mine(session: str = "a", listening: bool = False) -> Submitted:
+    """The task as this client submitted it."""
+    request = wire.Submit(request_id="r", task_id="abcdefgh", task="go", stamp_ns=0, frame_id="", image=INFO)
+    return Submitted(request, b"rgb", sent_s=100.0, session=session, listening=listening)
+
+
 class World:
     """A service as the follower sees it: numbered messages, some of which arrive."""
 
@@ -69,7 +75,7 @@ class World:
             FollowRules(**{"deadline_s": 60.0, **rules}),
             RULES,
             now_s=self.now_s,
-            session="a",
+            submitted=mine(),
             on_message=self.heard.append,
             on_link=lambda state, why: self.links.append(state),
         )
@@ -122,6 +128,28 @@ def test_without_loss_one_snapshot_is_asked_for_and_no_more() -> None:
         world.follower.on_stream(beat(seq=len(world.messages)), world.now_s)
     assert not isinstance(world.act(), Ask)
     assert world.asked == 1
+
+
+def test_a_client_that_listened_when_it_submitted_needs_no_snapshot() -> None:
+    follower = Follower("t", FollowRules(60.0), RULES, now_s=100.0, submitted=mine(listening=True))
+    delivered = []
+    for received in SEQUENCE:
+        assert isinstance(follower.next(100.0), Listen)
+        follower.on_stream(received, 100.0)
+        while isinstance(action := follower.next(100.0), Deliver):
+            delivered.append(action.received.message.step)  # type: ignore[union-attr]
+    assert delivered == [1, 2, 4] and isinstance(follower.next(100.0), Ended)
+
+
+def test_a_snapshot_may_come_in_pieces() -> None:
+    follower = Follower("t", FollowRules(60.0), RULES, now_s=100.0)
+    asked = []
+    while not isinstance(action := follower.next(100.0), Ended):
+        if isinstance(action, Ask):
+            asked.append(action.after_seq)
+            piece = SEQUENCE[action.after_seq : action.after_seq + 2]
+            follower.on_snapshot(reply(last=6, count=len(piece)), piece, 100.0)
+    assert asked == [0, 2, 4]
 
 
 def test_everything_is_delivered_where_it_is_asked_for() -> None:
@@ -231,7 +259,7 @@ def test_late_messages_of_a_service_that_is_no_more_are_not_taken() -> None:
 
 def test_a_task_nobody_knows_is_an_error() -> None:
     for session, why in (("", "it was restarted, or"), ("a", "the task ended long ago")):
-        follower = Follower("t", FollowRules(9.0), RULES, now_s=0.0, session=session)
+        follower = Follower("t", FollowRules(9.0), RULES, now_s=0.0, submitted=mine(session) if session else None)
         with pytest.raises(TransportError, match=f"does not know task t: {why}"):
             follower.on_snapshot(reply("unknown"), [], 0.0)
 
