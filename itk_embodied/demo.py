@@ -1,8 +1,9 @@
 """The whole job in the simulator: ``itk-embodied demo``.
 
-This process runs the nodes (camera frames and a task in, verified goal images out). A second process is the robot: it
-owns the simulated table, publishes camera frames over ZeroMQ, receives the verified goal images over ZeroMQ, and moves
-its arm by a policy that sees pixels only. They share nothing else.
+This process runs the nodes (camera frames and a task in, verified goal images out); the models have a process of their
+own, watched by the service. The robot is another: it owns the simulated table, publishes camera frames over ZeroMQ,
+receives the verified goal images over ZeroMQ, and moves its arm by a policy that sees pixels only. They share nothing
+else.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,16 +22,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from itk_embodied.bridges.wire import AttemptMessage, EndMessage, PlanMessage, SubgoalMessage, TaskMessage
+from itk_embodied.bridges.worker import MessageReport, OnSequence, Post, Report
+from itk_embodied.bridges.worker_process import ProcessWorker
 from itk_embodied.display.report import write_report
 from itk_embodied.errors import ItkError, TransportError
 from itk_embodied.images import load_image, save_png
-from itk_embodied.pipeline import VisualSubgoalPipeline
 from itk_embodied.records import check_out_dir, write_sequence
-from itk_embodied.run import build_pipeline, console, show
+from itk_embodied.run import console
 from itk_embodied.service import ServiceConfig
-from itk_embodied.types import Event, Image, SubgoalSequence, Task
+from itk_embodied.types import Image, SubgoalSequence, Task
 from itk_sim.staging import scene_for
 
 LOAD_S, TASK_S = 600.0, 900.0
@@ -56,18 +58,37 @@ def free_addresses() -> Addresses:
             s.close()
 
 
-class ShownPipeline(VisualSubgoalPipeline):
-    """A pipeline that shows its events on the terminal as they pass."""
+class ShownWorker(ProcessWorker):
+    """The models in their own process; what they do is shown on the terminal as it is told."""
 
-    progress: Progress | None = None
+    def __init__(self, stack: str, progress: Progress, *, on_sequence: OnSequence) -> None:
+        super().__init__(stack, on_sequence=on_sequence)
+        self._progress = progress
+        self._bar: TaskID | None = None
 
-    def stream(self, frame: Any, task: Task, cancel: threading.Event | None = None) -> Iterator[Event]:
-        assert self.progress is not None
-        bar = self.progress.add_task("planning", total=None)
-        for event in super().stream(frame, task, cancel):
-            show(event, self.progress, bar)
-            yield event
-        self.progress.remove_task(bar)
+    def start(self, post: Post) -> None:
+        def told(report: Report) -> None:
+            if isinstance(report, MessageReport):
+                self._show(report.message)
+            post(report)
+
+        super().start(told)
+
+    def _show(self, message: TaskMessage) -> None:
+        if isinstance(message, PlanMessage):
+            self._bar = self._progress.add_task("planning", total=len(message.steps))
+            for step in message.steps:
+                self._progress.console.print(f"  plan {step.step}. {step.instruction or step.auxiliary_text}")
+        elif isinstance(message, AttemptMessage) and message.state == "started" and self._bar is not None:
+            what = f"step {message.step}, attempt {message.attempt}: {message.prompt}"
+            self._progress.update(self._bar, description=what)
+        elif isinstance(message, AttemptMessage):
+            said = message.error if message.state == "error" else f"{message.state} (score {message.score:.2f})"
+            self._progress.console.print(f"  step {message.step}, attempt {message.attempt}: {said}")
+        elif isinstance(message, SubgoalMessage) and self._bar is not None:
+            self._progress.advance(self._bar)
+        elif isinstance(message, EndMessage) and self._bar is not None:
+            self._progress.remove_task(self._bar)
 
 
 def run_demo(task: str, *, seed: int, out: Path, stack: str) -> bool:
@@ -87,23 +108,14 @@ def run_demo(task: str, *, seed: int, out: Path, stack: str) -> bool:
     ):
         loading = progress.add_task(f"loading stack {stack}; starting the simulated robot", total=None)
 
-        def load() -> VisualSubgoalPipeline:
-            plain = build_pipeline(stack)
-            shown = ShownPipeline(
-                plain.planner, plain.generator, plain.critic, plain.config, stack_name=plain.stack_name
-            )
-            shown.progress = progress
-            return shown
-
+        worker = ShownWorker(stack, progress, on_sequence=lambda _, sequence: sequences.append(sequence))
         config = ServiceConfig(stream=addresses.stream, requests=addresses.requests)
-        with NodeGraph(
-            load, frames=addresses.frames, service=config, on_sequence=lambda _, sequence: sequences.append(sequence)
-        ) as graph:
+        with NodeGraph(worker, frames=addresses.frames, service=config) as graph:
             _wait_ready(graph, robot)
             progress.remove_task(loading)
             console.print(f"[bold]task[/bold] {wanted.text}")
             status = graph.run_task(wanted.text, deadline_s=TASK_S, seed=wanted.seed)
-            if not sequences:  # ended from outside while the models were stuck
+            if not sequences:  # ended from outside: the models were stuck, or their process died
                 raise ItkError(f"the task ended as {status['state']}: {status['reason']}")
             moving = progress.add_task("the arm carries out the goal images", total=None)
             result = _result(robot, Path(scratch))

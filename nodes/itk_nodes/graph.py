@@ -18,7 +18,7 @@ from typing import Any
 
 from itk_embodied import ros
 from itk_embodied.bridges.sockets import DEFAULT_FRAMES
-from itk_embodied.bridges.worker import PipelineSource
+from itk_embodied.bridges.worker import PipelineSource, Worker
 from itk_embodied.errors import InputError, TransportError
 from itk_embodied.service import ServiceConfig
 from itk_embodied.types import SubgoalSequence
@@ -35,7 +35,7 @@ class NodeGraph:
     """The nodes, spun by a thread of their own.
 
     Args:
-        pipeline: a pipeline, or a function that loads one while the graph is already up.
+        pipeline: a stack, a pipeline, a function that loads one, or a worker (see `SubgoalService`).
         frames: the address of a camera's `FramePublisher`, or a `FrameSource`.
         service: where subgoals go over ZeroMQ.
         policy: also run a policy_node with it, for a robot in this same process.
@@ -46,7 +46,7 @@ class NodeGraph:
 
     def __init__(
         self,
-        pipeline: PipelineSource,
+        pipeline: PipelineSource | Worker,
         *,
         frames: str | FrameSource = DEFAULT_FRAMES,
         service: ServiceConfig | None = None,
