@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import queue
 import signal
 import socket
 import subprocess
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ROS_PYTHON = ROOT / ".venv-ros" / "bin" / "python"
@@ -77,3 +82,55 @@ class RealBridge:
 
     def __exit__(self, *exception: object) -> None:
         self.kill()
+
+
+class RosProcess:
+    """One role of `ros_roles` in a process of its own; what it says comes line by line."""
+
+    def __init__(self, python: Path | str, *arguments: str) -> None:
+        command = [str(python), str(ROOT / "tests" / "ros_roles.py"), *arguments]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=ros_environment(ITK_ROS_BACKEND="")
+        )
+        self.lines: queue.SimpleQueue[dict[str, Any] | None] = queue.SimpleQueue()
+        self.errors: list[str] = []
+        threading.Thread(target=self._listen, daemon=True).start()
+        threading.Thread(target=self._complain, daemon=True).start()
+
+    def _listen(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.put(json.loads(line))
+        self.lines.put(None)
+
+    def _complain(self) -> None:
+        assert self.process.stderr is not None
+        self.errors.extend(self.process.stderr)
+
+    def hear(self, wanted: Callable[[dict[str, Any]], bool], budget_s: float = BUDGET_S) -> list[dict[str, Any]]:
+        """Everything up to and including the first line that is wanted."""
+        said: list[dict[str, Any]] = []
+        ends_s = time.monotonic() + budget_s
+        while True:
+            try:
+                one = self.lines.get(timeout=max(0.01, ends_s - time.monotonic()))
+            except queue.Empty:
+                raise AssertionError(f"not said in {budget_s:g} s; so far: {said}\n{''.join(self.errors)}") from None
+            assert one is not None, f"the process ended; {said}\n{''.join(self.errors)}"
+            said.append(one)
+            if wanted(one):
+                return said
+
+    def ready(self) -> None:
+        self.hear(lambda said: "ready" in said)
+
+    def tell(self, line: str) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)

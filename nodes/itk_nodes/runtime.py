@@ -10,11 +10,13 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from itk_embodied import ros
 from itk_embodied.bridges.sockets import DEFAULT_REQUESTS, DEFAULT_STREAM
-from itk_embodied.errors import ItkError
+from itk_embodied.errors import ConfigError, ItkError
+from itk_embodied.ros.rosbridge import BridgeOptions, RosbridgeBackend
 from itk_nodes.parameters import refuse_unknown
 
 _SPIN_S = 0.1
@@ -31,7 +33,27 @@ def node_parser(name: str, description: str) -> argparse.ArgumentParser:
         prog=name, description=description, epilog="After --ros-args: -r FROM:=TO, -p NAME:=VALUE, --params-file FILE."
     )
     parser.add_argument("--backend", default=None, choices=ros.backend_names(), help="what stands behind the ROS API")
+    parser.add_argument("--bridge", default=None, metavar="URL", help="rosbridge backend: ws://HOST:PORT")
+    parser.add_argument("--ros-version", type=int, default=None, choices=(1, 2), help="rosbridge backend: behind it")
     return parser
+
+
+def choose_backend(options: argparse.Namespace) -> None:
+    """``--backend``, and for rosbridge ``--bridge`` and ``--ros-version`` over what the environment says.
+
+    Raises:
+        ConfigError: a bridge is named, but another backend than rosbridge.
+    """
+    given = {"url": options.bridge, "ros_version": options.ros_version}
+    given = {name: value for name, value in given.items() if value is not None}
+    name = options.backend or ("rosbridge" if given else None)
+    if name is None:
+        return
+    backend = ros.use_backend(name)
+    if isinstance(backend, RosbridgeBackend):
+        backend.options = replace(BridgeOptions.from_environment(), **given)
+    elif given:
+        raise ConfigError(f"--bridge and --ros-version are for --backend rosbridge, not for {name}; leave them out.")
 
 
 def split_arguments(argv: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -94,8 +116,7 @@ def run_node(
     options = own_parser.parse_args(ours)
     set_up_logging()
     try:
-        if options.backend:
-            ros.use_backend(options.backend)
+        choose_backend(options)
         ros.init(args=theirs)
         with stop_on_signals() as stop, contextlib.ExitStack() as closing:
             closing.callback(ros.try_shutdown)
@@ -131,11 +152,7 @@ def run_subgoal_node(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--requests", default=DEFAULT_REQUESTS, help="where to take requests over ZeroMQ")
 
     def make(node: Any, options: argparse.Namespace) -> Closeable:
-        def load() -> Any:
-            from itk_embodied.run import build_pipeline
-
-            return build_pipeline(options.stack)
-
-        return VisualSubgoalNode(node, load, ServiceConfig(stream=options.stream, requests=options.requests))
+        # By name, so that the models run in a process of their own that is watched and replaced.
+        return VisualSubgoalNode(node, options.stack, ServiceConfig(stream=options.stream, requests=options.requests))
 
     return run_node(NAME, make, argv, parser=parser)

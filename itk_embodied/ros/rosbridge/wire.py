@@ -51,7 +51,8 @@ def from_plain(kind: type[Any], plain: Any, ros_version: int) -> Any:
         WireError: a value of another type than its field's.
     """
     try:
-        return _reader(kind, ros_version)(plain)
+        reader: Callable[[Any], Any] = _reader(kind, ros_version)  # type: ignore[arg-type]
+        return reader(plain)
     except (AssertionError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise WireError(f"what came is no {kind.__name__}: {error}") from error
 
@@ -84,7 +85,7 @@ def _field_reader(hint: Any, ros_version: int) -> Callable[[Any], Any]:
     if hint is float:
         return lambda value: float("nan") if value is None else float(value)
     if isinstance(hint, type) and issubclass(hint, Message):
-        return _reader(hint, ros_version)
+        return _reader(hint, ros_version)  # type: ignore[arg-type]
     return lambda value: value
 
 
