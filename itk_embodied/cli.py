@@ -14,6 +14,7 @@ import typer
 from itk_embodied.bag_commands import register_bags
 from itk_embodied.errors import InputError, ItkError
 from itk_embodied.evaluation.ablation.command import ablation
+from itk_embodied.serve.commands import register as register_service
 from itk_embodied.training.data_commands import register as register_data
 from itk_embodied.training.tuning.commands import register as register_tuning
 
@@ -263,3 +264,4 @@ tiny_app.command("critic", help="The embedded critic, from the look stage's chec
 register_tuning(train_app)
 register_data(train_app)
 register_bags(app)
+register_service(app, bench_app)
