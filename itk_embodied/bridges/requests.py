@@ -193,7 +193,7 @@ class RequestDesk:
     def _reply(self, identity: bytes, reply: Reply, more: list[Part] | None = None) -> None:
         parts = encode(with_fields(reply, session=self._host.session))
         try:
-            self._router().send_multipart([identity, *parts, *(more or [])], zmq.NOBLOCK)
+            self._router().send_multipart([identity, *parts, *(more or [])], zmq.NOBLOCK, copy=False)
         except zmq.ZMQError as error:  # the client went away or does not read; it will ask again
             self._host.tally.dropped += 1
             log.debug("a reply could not be sent: %s", error)
