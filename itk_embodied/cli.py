@@ -14,6 +14,8 @@ import typer
 from itk_embodied.bag_commands import register_bags
 from itk_embodied.errors import InputError, ItkError
 from itk_embodied.evaluation.ablation.command import ablation
+from itk_embodied.evaluation.drift_command import drift
+from itk_embodied.ros.bench.commands import register as register_ros_bench
 from itk_embodied.serve.commands import register as register_service
 from itk_embodied.training.data_commands import register as register_data
 from itk_embodied.training.tuning.commands import register as register_tuning
@@ -41,6 +43,7 @@ tiny_app = typer.Typer(
 )
 eval_app = typer.Typer(invoke_without_command=True)
 eval_app.command("ablation")(ablation)
+eval_app.command("drift")(drift)
 app.add_typer(eval_app, name="eval")
 app.add_typer(bench_app, name="bench")
 app.add_typer(train_app, name="train")
@@ -265,3 +268,4 @@ register_tuning(train_app)
 register_data(train_app)
 register_bags(app)
 register_service(app, bench_app)
+register_ros_bench(bench_app)

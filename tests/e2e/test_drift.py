@@ -1,0 +1,69 @@
+"""Chains of edits: what paints the truth does not drift, what smears does, and what does nothing is an error."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("itk_sim.table")
+
+from itk_embodied.agents.base import CallContext
+from itk_embodied.errors import InputError
+from itk_embodied.evaluation.drift import run_drift, summarise
+from itk_embodied.training.judge import load_judge
+from itk_embodied.types import Image
+from itk_sim.goals import goal_image
+from itk_sim.language import parse_instruction
+from itk_sim.table import Table
+
+
+@pytest.fixture(scope="module")
+def table():
+    with Table() as opened:
+        yield opened
+
+
+class Truth:
+    """Shows the simulator's own goal image, more and more blurred where ``smear`` is given."""
+
+    name = "truth"
+
+    def __init__(self, table: Table, smear: float = 0.0) -> None:
+        self.table, self.smear, self.calls = table, smear, 0
+
+    def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
+        self.calls += 1
+        goal = goal_image(self.table, parse_instruction(prompt), np.random.default_rng(context.seed), 128)
+        assert goal is not None
+        return cv2.GaussianBlur(goal, (0, 0), self.smear * self.calls) if self.smear else goal
+
+
+class Nothing:
+    name = "nothing"
+
+    def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
+        return image.copy()
+
+
+def chained(table: Table, generator, steps: int):
+    return run_drift(table, generator, load_judge(), chains=1, steps=steps, seed=1, tick=lambda: None)
+
+
+def test_the_truth_does_not_drift_and_a_smear_does(table: Table) -> None:
+    links = chained(table, Truth(table), 6)
+    record = summarise(links, 6, 1)
+    assert [link.place for link in links] == list(range(6)) and record["whole_chains"] == 1
+    assert record["overall_first"] > 8 and record["ratio"] > 0.85
+    for link in links:
+        assert np.abs(link.picture.astype(int) - link.truth).mean() < 4, "the table did not follow the picture"
+
+    worse = chained(table, Truth(table, smear=0.12), 6)
+    scores = [link.overall for link in worse]
+    assert not scores or len(worse) < 6 or scores[-1] < scores[0] - 1
+
+
+def test_edits_that_never_come_right_are_an_error_not_a_score(table: Table) -> None:
+    links = chained(table, Nothing(), 5)
+    with pytest.raises(InputError, match="no edit of any chain"):
+        summarise(links, 5, 1)
