@@ -6,7 +6,7 @@ TASK ?= put the red cube in the drawer
 SEED ?= 7
 OUT ?= out/demo
 
-.PHONY: ros-env help setup demo test lint clean
+.PHONY: ros-env help setup demo demo-ros2 test lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -26,6 +26,9 @@ $(VENV)-ros/.ready: pyproject.toml tools/ros_env.sh
 
 demo: setup  ## camera frame -> verified goal images -> a robot arm carries them out (TASK="…" SEED=n)
 	@$(BIN)/itk-embodied demo --task "$(TASK)" --seed $(SEED) --out $(OUT)
+
+demo-ros2: setup ros-env  ## the same over real ROS 2: camera, node and robot are three rclpy processes
+	@$(VENV)-ros/bin/python launch/demo_ros2.py --task "$(TASK)" --seed $(SEED) --out $(OUT)-ros2
 
 test: setup lint  ## lint, types, then the whole test suite
 	@$(BIN)/python -m pytest

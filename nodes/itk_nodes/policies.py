@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -66,11 +67,14 @@ def describe(goal: Goal) -> None:
     print(f"goal {goal.step}/{goal.step_count} ({width}x{height} px): {goal.instruction}", flush=True)
 
 
-def load_policy(name: str) -> Policy:
-    """A policy by ``module:callable``; a class is made without arguments.
+def load_policy(name: str, options: str = "") -> Policy:
+    """A policy by ``module:callable``.
+
+    Args:
+        options: a JSON object of arguments, for a class.
 
     Raises:
-        ConfigError: no such module or callable.
+        ConfigError: no such module or callable, or options that it does not take.
     """
     module, _, attribute = name.partition(":")
     try:
@@ -79,4 +83,15 @@ def load_policy(name: str) -> Policy:
         raise ConfigError(f"policy {name!r} cannot be loaded ({error}); write module:callable.") from error
     if not callable(policy):
         raise ConfigError(f"policy {name!r} is a {type(policy).__name__}; it must be callable with a Goal.")
-    return policy() if isinstance(policy, type) else policy
+    try:
+        given = json.loads(options or "{}")
+    except ValueError as error:
+        raise ConfigError(f"--policy-options {options!r} is no JSON object ({error}).") from error
+    if not isinstance(given, dict) or (given and not isinstance(policy, type)):
+        raise ConfigError(f"--policy-options {options!r} must be a JSON object, for a policy that is a class.")
+    if not isinstance(policy, type):
+        return policy  # type: ignore[no-any-return]
+    try:
+        return policy(**given)  # type: ignore[no-any-return]
+    except TypeError as error:
+        raise ConfigError(f"policy {name!r} cannot be made with {given}: {error}.") from error

@@ -256,12 +256,17 @@ class PolicyNode:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """``policy_node [--policy MODULE:CALLABLE] [--backend NAME] [--ros-args …]``."""
+    """``policy_node [--policy MODULE:CALLABLE] [--policy-options JSON] [--backend NAME] [--ros-args …]``."""
     from itk_nodes.runtime import node_parser, run_node
 
     parser = node_parser(NAME, "Hand verified subgoals to a policy.")
     parser.add_argument("--policy", default=DESCRIBE, help="module:callable, given each Goal")
-    return run_node(NAME, lambda node, options: PolicyNode(node, load_policy(options.policy)), argv, parser=parser)
+    parser.add_argument("--policy-options", default="", help="a JSON object of arguments, for a policy that is a class")
+
+    def make(node: Any, options: Any) -> PolicyNode:
+        return PolicyNode(node, load_policy(options.policy, options.policy_options))
+
+    return run_node(NAME, make, argv, parser=parser)
 
 
 if __name__ == "__main__":
