@@ -34,8 +34,8 @@ from itk_embodied.training.tuning.runs import last_whole_checkpoint  # noqa: E40
 
 EMBEDDED = Path(__file__).parents[2] / "itk_embodied/checkpoints/critic"
 SMALL = (
-    "per_device_train_batch_size=8",
-    "num_generations=4",
+    "per_device_train_batch_size=4",
+    "num_generations=2",
     "max_completion_length=72",
     "save_steps=1",
     "warmup_steps=0",
@@ -65,7 +65,7 @@ def painted(tmp_path_factory) -> Path:
 
 
 def train(painted: Path, out: Path, *, steps: int = 3, **options) -> Path:
-    options = {"cases": 8} | options
+    options = {"cases": 6} | options
     return train_critic_rl(
         "package:checkpoints/critic", pairs_folder(), painted, out, preset="critic-rl-tiny", steps=steps,
         changes=SMALL, progress=False, **options,
@@ -76,7 +76,7 @@ def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path:
     broken = tmp_path / "broken"
     words = [
         sys.executable, "-m", "itk_embodied", "train", "critic-rl", "--data", pairs_folder(), "--painted", painted,
-        "--out", broken, "--steps", 3, "--cases", 8, "--threads", 1, *[w for c in SMALL for w in ("--set", c)],
+        "--out", broken, "--steps", 3, "--cases", 6, "--threads", 1, *[w for c in SMALL for w in ("--set", c)],
     ]  # fmt: skip
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": f"{root}:{root}/nodes:{root}/sim"}
@@ -101,7 +101,7 @@ def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path:
     assert summary["steps"] == 3 and summary["scorer_failures"] == 0 and summary["regenerated"] > 0
     assert (tmp_path / "whole/curves.png").stat().st_size > 1000
     with pytest.raises(ConfigError, match="other cases"):
-        train(painted, broken, cases=6)
+        train(painted, broken, cases=4)
     with pytest.raises(ConfigError, match="another reward"):
         train(painted, broken, form="released-code")
 
@@ -116,7 +116,7 @@ def test_lora_and_the_other_form_and_the_result_judges(painted: Path, tmp_path: 
     record = ShardSet(pairs_folder())[0]
     verdict = critic.judge(record.before, record.after, "open the drawer", "open the drawer", CallContext())
     assert 0 <= verdict.score <= 1 and verdict.refine_prompt
-    assert critic.accept_threshold == json.loads((EMBEDDED / "itk.json").read_text())["accept_threshold"]
+    assert critic.accept_threshold == json.loads((EMBEDDED / "itk.json").read_text()).get("accept_threshold", 0.5)
 
 
 def test_a_pair_shares_one_place_however_it_is_handed_over() -> None:

@@ -12,6 +12,7 @@ from scripted import gradient_image
 
 from itk_embodied.agents.contracts import format_verdict
 from itk_embodied.errors import ItkError
+from itk_embodied.training.judge.base import Judgement, Subject
 from itk_embodied.training.tuning.cases import Case
 from itk_embodied.training.tuning.critic_reward import CriticReward
 from itk_embodied.training.tuning.presets import RewardSettings, load_preset
@@ -81,11 +82,18 @@ class Painter:
         return np.full_like(image, int(prompt.split()[-1]))
 
 
-def judge(case: Case, image) -> Scores:
-    """Semantics: a tenth of the brightness; and the judge fails where there is none."""
-    if image.max() == 0:
-        raise TimeoutError("judge timed out")
-    return Scores(float(image.max()) / 10, 10)
+@dataclass
+class Judge:
+    """Semantics: a tenth of the brightness; fails where there is none. Keeps what it was asked."""
+
+    name: str = "scripted"
+    asked: list[str] = field(default_factory=list)
+
+    def judge(self, subject: Subject, image, context=None) -> Judgement:
+        self.asked.append(subject.instruction)
+        if image.max() == 0:
+            raise TimeoutError("judge timed out")
+        return Judgement(float(image.max()) / 10, 10, 10, 10)
 
 
 def case(number: int, success: bool = False, brightness: int = 40) -> Case:
@@ -99,8 +107,8 @@ def answers(*texts: str):
 
 def test_only_failed_steps_that_were_refused_are_painted_again_and_equal_prompts_once() -> None:
     painter = Painter()
-    cases = [case(0), case(1, success=True), case(2)]
-    refinery = Refinery(painter, judge)
+    cases = [case(0), case(1, brightness=80), case(2)]  # from a score of 5 on a step has succeeded
+    refinery = Refinery(painter, judge := Judge())
     function = CriticReward(cases, refinery, RewardSettings())
     texts = answers(
         format_verdict(False, "make it 90"),  # better: overall sqrt(4 * 10) -> sqrt(9 * 10)
@@ -119,6 +127,7 @@ def test_only_failed_steps_that_were_refused_are_painted_again_and_equal_prompts
     loss = (10**0.5 - 40**0.5) / 10
     assert totals == pytest.approx([0.5 + 0.4 * gain, 0.5 + 0.4 * gain, 0.4, 0.4, -0.1, 0.5 + 0.4 * loss])
     assert sorted(prompt for prompt, _ in painter.seen) == ["make it 10", "make it 90"]
+    assert judge.asked == ["make it 90"] * 5, "three paintings and two refined ones, by the original instruction"
     assert metrics["regenerated"] == 3 and metrics["scorer_failures"] == metrics["generator_failures"] == 0
     assert metrics["readable"] == pytest.approx(5 / 6) and metrics["accuracy"] == pytest.approx(3 / 6)
     assert metrics["false_accepts"] == pytest.approx(1 / 5) and metrics["false_rejects"] == 1
@@ -126,16 +135,16 @@ def test_only_failed_steps_that_were_refused_are_painted_again_and_equal_prompts
 
 
 def test_a_group_gets_the_same_noise_and_another_step_another() -> None:
-    painter = Painter()
-    refinery = Refinery(painter, judge)
-    refinery.gains([(case(0), "make it 90"), (case(0), "make it 80"), (case(1), "make it 80")], step=1)
-    refinery.gains([(case(0), "make it 90")], step=2)
+    painter, low = Painter(), Scores(4, 10)
+    refinery = Refinery(painter, Judge())
+    refinery.gains([(case(0), low, "make it 90"), (case(0), low, "make it 80"), (case(1), low, "make it 80")], step=1)
+    refinery.gains([(case(0), low, "make it 90")], step=2)
     (_, first), (_, second), (_, other), (_, later) = painter.seen
     assert first == second and len({first, other, later}) == 3
 
 
 def test_failures_are_neutral_counted_logged_and_named(caplog) -> None:
-    refinery = Refinery(Painter(), judge)
+    refinery = Refinery(Painter(), Judge())
     function = CriticReward([case(0), case(1, brightness=0)], refinery, RewardSettings(form="released-code"))
     metrics: dict[str, float] = {}
     texts = answers(
@@ -149,9 +158,10 @@ def test_failures_are_neutral_counted_logged_and_named(caplog) -> None:
 
 
 def test_a_judge_that_mostly_fails_stops_the_run() -> None:
-    refinery = Refinery(Painter(), judge)
-    with pytest.raises(ItkError, match=r"the scorer failed 32 of 32 times .*judge timed out.*goes on from its last"):
-        refinery.gains([(case(i, brightness=0), "make it 90") for i in range(32)], step=0)
+    refinery = Refinery(Painter(), Judge())
+    with pytest.raises(ItkError, match=r"the judge failed 32 of 32 times .*judge timed out.*goes on from its last"):
+        for number in range(40):
+            refinery.standing(case(number, brightness=0))
 
 
 def test_curves_keep_gaps_and_checkpoints_must_be_whole(tmp_path) -> None:

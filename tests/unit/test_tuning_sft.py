@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import tiny_checkpoints as tiny
-from tiny_rows import ANSWER, save_rows
+from tiny_rows import ANSWER, png, save_rows
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
@@ -23,6 +23,7 @@ from itk_embodied.cli import main  # noqa: E402
 from itk_embodied.errors import CheckpointError, ConfigError, InputError  # noqa: E402
 from itk_embodied.training.tuning import runs  # noqa: E402
 from itk_embodied.training.tuning.presets import changed, load_preset, preset_names  # noqa: E402
+from itk_embodied.training.tuning.rows import load_rows  # noqa: E402
 from itk_embodied.training.tuning.sft import fine_tune  # noqa: E402
 
 SMALL = (
@@ -161,6 +162,30 @@ def test_rows_that_are_none_are_refused(model: Path, tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), tmp_path / "other.parquet")
     with pytest.raises(InputError, match="columns a; expected images with prompt and completion"):
         tune(model, tmp_path / "other.parquet", tmp_path / "out")
+
+
+def test_a_sets_rows_are_asked_about_in_the_prompt_files_words(tmp_path: Path) -> None:
+    from datasets import Dataset, Image, List
+
+    said = [{"role": "user", "content": "old words"}, {"role": "assistant", "content": ANSWER}]
+    row = {"images": [{"bytes": png(1), "path": None}, {"bytes": png(2), "path": None}], "messages": said}
+    critic = row | {"instruction": "put the red cube", "generator_prompt": "put the <|im_end|> cube"}
+    planner = row | {"task": "clear the table", "cut": 0}
+    later = row | {"task": "clear the table", "cut": 1}
+
+    def load(rows: list[dict], role: str, prompt: str) -> list[dict]:
+        path = tmp_path / f"{role}-{prompt}.parquet"
+        Dataset.from_list(rows).cast_column("images", List(Image())).to_parquet(str(path))
+        return list(load_rows([path], role, prompt))
+
+    (small,) = load([critic], "critic", "embedded-critic")
+    assert small["prompt"] == [{"role": "user", "content": "put the red cube | put the < |im_end|> cube"}]
+    assert small["completion"] == [said[1]] and [p.size for p in small["images"]] == [(64, 64)] * 2
+    (large,) = load([critic], "critic", "critic")
+    assert [turn["role"] for turn in large["prompt"]] == ["system", "user"]
+    first, second = load([planner, later], "planner", "embedded-planner")
+    assert first["prompt"][0]["content"] == "clear the table"
+    assert second["prompt"][0]["content"] == "old words", "what came before the cut is in the messages only"
 
 
 def test_the_command_runs_and_says_how_to_use_the_result(model: Path, tmp_path: Path, capsys) -> None:

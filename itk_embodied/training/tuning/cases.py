@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 
 from itk_embodied.errors import InputError
-from itk_embodied.training.judge.edit import EditCheck, check_edit
+from itk_embodied.training.judge.edit import EditCheck
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.training.tuning.rewards import Scores
 from itk_embodied.types import Image
@@ -32,6 +32,7 @@ class Case:
         instruction, prompt: what was asked for; what the generator was told.
         success: whether the painting is right: J.
         record: the simulator's ground truth, where there is one.
+        scores: a judge's word on ``after``, where it was asked before.
     """
 
     key: str
@@ -41,6 +42,7 @@ class Case:
     prompt: str
     success: bool
     record: Record | None = None
+    scores: Scores | None = None
 
 
 @dataclass
@@ -117,12 +119,3 @@ class PaintedCases:
             except FileNotFoundError:
                 raise InputError(f"the paintings {self.folder / name} are there no more; was data removed?") from None
         return self._files[name]
-
-
-def pixel_check_scores(case: Case, image: Image) -> Scores:
-    """A judge from `check_edit` alone: semantics from its score, quality from whether anything looks damaged."""
-    if case.record is None:
-        raise InputError(f"case {case.key} has no ground truth to check against")
-    check = check_edit(image, case.record)
-    damaged = sum("damaged" in reason or "changed" in reason for reason in check.reasons)
-    return Scores(10 * check.score, 10.0 / (1 + damaged))

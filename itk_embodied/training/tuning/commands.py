@@ -85,10 +85,17 @@ _RL_HELP = (
 
 def critic_rl(
     model: ModelOption = "package:checkpoints/critic",
-    data: Annotated[Path, typer.Option("--data", help="Folder of the pairs.")] = Path("data/pairs"),
-    painted: Annotated[Path, typer.Option("--painted", help="Folder of a generator's paintings of them.")] = Path(
+    sets: Annotated[
+        Path | None,
+        typer.Option("--sets", help="Folder of training sets: cases from its critic_rl, not from --painted."),
+    ] = None,
+    data: Annotated[Path, typer.Option("--data", help="Ground truth of the cases: pairs, or rollouts.")] = Path(
+        "data/pairs"
+    ),
+    painted: Annotated[Path, typer.Option("--painted", help="A generator's paintings of the pairs.")] = Path(
         "data/generated"
     ),
+    judge: Annotated[str, typer.Option("--judge", metavar="simulator|TOML", help="Who scores.")] = "simulator",
     out: OutOption = Path("runs/critic-rl"),
     preset: Annotated[
         str, typer.Option("--preset", metavar="NAME|TOML", help="critic-rl-tiny, critic-rl-8b, or your own.")
@@ -117,6 +124,8 @@ def critic_rl(
         painted,
         out,
         preset=preset,
+        sets=sets,
+        judge=judge,
         stack=stack,
         form=form,  # type: ignore[arg-type]
         alpha=alpha,

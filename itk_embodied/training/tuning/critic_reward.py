@@ -11,7 +11,7 @@ from itk_embodied.errors import ModelOutputError
 from itk_embodied.training.tuning.cases import Case
 from itk_embodied.training.tuning.presets import RewardSettings
 from itk_embodied.training.tuning.refinement import Refinery
-from itk_embodied.training.tuning.rewards import Gain, reward
+from itk_embodied.training.tuning.rewards import Gain, Scores, reward
 from itk_embodied.types import Verdict
 
 
@@ -45,49 +45,51 @@ class CriticReward:
         verdicts = [read(text_of(completion)) for completion in completions]
         cases = {number: self.cases[number] for number in set(case)}
         mine = [cases[number] for number in case]
-        gains = self._gains(mine, verdicts, 0 if trainer_state is None else int(trainer_state.global_step), log_metric)
+        tally = self.refinery.tally
+        failed_before = tally.generator_failures, tally.scorer_failures
+        standings = {number: self.refinery.standing(one) for number, one in cases.items()}
+        standing = [standings[number] for number in case]
+        # J: the judge's word; the case's own label where the judge fails.
+        truths = [one.success if s is None else s.success for one, s in zip(mine, standing, strict=True)]
+        step = 0 if trainer_state is None else int(trainer_state.global_step)
+        gains = self._gains(mine, standing, verdicts, step)
         rewards = [
             reward(
                 self.settings.form,
                 said=None if verdict is None else verdict.success,
-                truth=one.success,
+                truth=truth,
                 gain=gain,
                 alpha=self.settings.alpha,
             )
-            for one, verdict, gain in zip(mine, verdicts, gains, strict=True)
+            for truth, verdict, gain in zip(truths, verdicts, gains, strict=True)
         ]
         if log_metric is not None:
-            for name, value in self._metrics(mine, verdicts, gains).items():
+            log_metric("generator_failures", tally.generator_failures - failed_before[0])
+            log_metric("scorer_failures", tally.scorer_failures - failed_before[1])
+            for name, value in self._metrics(truths, verdicts, gains).items():
                 log_metric(name, value)
         return [one.total for one in rewards]
 
     def _gains(
-        self, cases: Sequence[Case], verdicts: Sequence[Verdict | None], step: int, log_metric: Any
+        self, cases: Sequence[Case], standings: Sequence[Scores | None], verdicts: Sequence[Verdict | None], step: int
     ) -> list[Gain | None]:
         """What the refined prompts of the refused, failed steps change; None is neutral."""
         asked = [
-            (i, one, verdict.refine_prompt)
-            for i, (one, verdict) in enumerate(zip(cases, verdicts, strict=True))
-            if verdict is not None and not verdict.success and not one.success
+            (i, (one, standing, verdict.refine_prompt))
+            for i, (one, standing, verdict) in enumerate(zip(cases, standings, verdicts, strict=True))
+            if verdict is not None and not verdict.success and standing is not None and not standing.success
         ]
-        tally = self.refinery.tally
-        failed_before = tally.generator_failures, tally.scorer_failures
         gains: list[Gain | None] = [None] * len(cases)
-        for (i, _, _), gain in zip(asked, self.refinery.gains([a[1:] for a in asked], step), strict=True):
+        for (i, _), gain in zip(asked, self.refinery.gains([what for _, what in asked], step), strict=True):
             gains[i] = gain
-        if log_metric is not None:
-            log_metric("generator_failures", tally.generator_failures - failed_before[0])
-            log_metric("scorer_failures", tally.scorer_failures - failed_before[1])
-            log_metric("regenerated", len(asked))
         return gains
 
     @staticmethod
     def _metrics(
-        cases: Sequence[Case], verdicts: Sequence[Verdict | None], gains: Sequence[Gain | None]
+        truth: Sequence[bool], verdicts: Sequence[Verdict | None], gains: Sequence[Gain | None]
     ) -> dict[str, float]:
         """Shares of this batch; a share of nothing is left out."""
         said = [None if verdict is None else verdict.success for verdict in verdicts]
-        truth = [one.success for one in cases]
         on_wrong = [s is True for s, t in zip(said, truth, strict=True) if not t]
         on_right = [s is not True for s, t in zip(said, truth, strict=True) if t]
         changes = [gain.overall for gain in gains if gain is not None]
@@ -98,7 +100,8 @@ class CriticReward:
             "false_rejects": [float(x) for x in on_right],
             "step_gain": changes,
         }
-        return {name: sum(values) / len(values) for name, values in shares.items() if values}
+        means = {name: sum(values) / len(values) for name, values in shares.items() if values}
+        return means | {"regenerated": float(len(changes))}
 
 
 def text_of(completion: Any) -> str:

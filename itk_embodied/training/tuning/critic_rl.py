@@ -14,6 +14,7 @@ import PIL.Image
 from itk_embodied.agents.base import Generator
 from itk_embodied.agents.prompts import CRITIC_PLACEHOLDERS, PromptTemplate, load_prompt
 from itk_embodied.errors import ConfigError
+from itk_embodied.training.judge.base import Judge
 from itk_embodied.training.tuning.critic_reward import Cases, CriticReward
 from itk_embodied.training.tuning.models import (
     load_trainable,
@@ -24,7 +25,7 @@ from itk_embodied.training.tuning.models import (
     training_arguments,
 )
 from itk_embodied.training.tuning.presets import Preset
-from itk_embodied.training.tuning.refinement import Refinery, Scorer
+from itk_embodied.training.tuning.refinement import Refinery
 from itk_embodied.training.tuning.runs import claim, write_curves
 
 LOG = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ def reinforce(
     model: str,
     cases: Cases,
     generator: Generator,
-    scorer: Scorer,
+    judge: Judge,
     out: Path,
     preset: Preset,
     *,
@@ -64,7 +65,7 @@ def reinforce(
 
     Raises:
         ConfigError, CheckpointError: settings or checkpoint cannot be used.
-        ItkError: generator or scorer failed so often that rewards would mean nothing.
+        ItkError: generator or judge failed so often that rewards would mean nothing.
     """
     need_trl()
     from trl import GRPOConfig
@@ -77,7 +78,7 @@ def reinforce(
     checkpoint = locate(model)
     network, processor = load_trainable(checkpoint, preset, lora=lora)
     side, processor.tokenizer.padding_side = processor.tokenizer.padding_side, "left"  # answers follow their prompts
-    refinery = Refinery(generator, scorer, seed)
+    refinery = Refinery(generator, judge, seed)
     trainer = _trainer_class()(
         model=network,
         args=arguments,

@@ -115,11 +115,9 @@ class LoraRun:
         self.optimiser.step()
         self.optimiser.zero_grad()
         self.step += 1
-        loss = float(accelerator.reduce(torch.tensor(np.mean(losses), device=accelerator.device), "mean"))
-        if not math.isfinite(loss):
-            raise ConfigError(
-                f"the loss is {loss} at step {self.step}; lower learning_rate, or use --set on the dtype."
-            )
+        mean = float(accelerator.reduce(torch.tensor(np.mean(losses), device=accelerator.device), "mean"))
+        if not math.isfinite(mean):
+            raise ConfigError(f"the loss is {mean} at step {self.step}; lower learning_rate and start again.")
         return {"step": self.step, "loss": mean, "grad_norm": float(norm), "learning_rate": rate}
 
     def _share(self) -> float:

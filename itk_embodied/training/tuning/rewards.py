@@ -20,6 +20,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from itk_embodied.training.judge.base import PASS, Judgement
+
 Form: TypeAlias = Literal["paper", "released-code"]
 
 
@@ -36,9 +38,18 @@ class Scores:
             if not 0 <= value <= 10:  # catches NaN too
                 raise ValueError(f"{name} is {value}; a judge's score lies in 0..10")
 
+    @classmethod
+    def of(cls, judgement: Judgement) -> Scores:
+        return cls(judgement.semantics, judgement.quality)
+
     @property
     def overall(self) -> float:
         return math.sqrt(self.semantics * self.quality)
+
+    @property
+    def success(self) -> bool:
+        """J, as the judge has it."""
+        return min(self.semantics, self.quality) >= PASS
 
 
 @dataclass(frozen=True)

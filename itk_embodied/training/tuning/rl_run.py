@@ -13,10 +13,13 @@ from itk_embodied.agents.base import Generator
 from itk_embodied.agents.registry import RoleSpec, convert_table
 from itk_embodied.agents.stacks import build_role, read_stack
 from itk_embodied.errors import ConfigError
-from itk_embodied.training.tuning.cases import PaintedCases, pixel_check_scores
+from itk_embodied.training.judge.choose import load_judge
+from itk_embodied.training.tuning.cases import PaintedCases
+from itk_embodied.training.tuning.critic_reward import Cases
 from itk_embodied.training.tuning.critic_rl import reinforce
 from itk_embodied.training.tuning.presets import RewardSettings, changed, load_preset
 from itk_embodied.training.tuning.rewards import Form
+from itk_embodied.training.tuning.set_cases import SetCases
 
 CASES_FILE = "cases.json"
 
@@ -28,6 +31,8 @@ def train_critic_rl(
     out: Path,
     *,
     preset: str,
+    sets: Path | None = None,
+    judge: str = "simulator",
     stack: str = "embedded",
     form: Form | None = None,
     alpha: float | None = None,
@@ -39,22 +44,35 @@ def train_critic_rl(
     seed: int = 0,
     progress: bool = True,
 ) -> Path:
-    """Reinforce a critic. Returns the folder to use in a stack. Raises as `critic_rl.reinforce` does."""
+    """Reinforce a critic. Returns the folder to use in a stack. Raises as `critic_rl.reinforce` does.
+
+    Args:
+        data: shards with the ground truth of the cases: pairs, or the rollouts that ``sets`` were made from.
+        painted: a generator's paintings of ``data``: the cases, unless ``sets`` names a folder of training sets.
+        judge: ``simulator`` or a TOML file, see `itk_embodied.training.judge.choose`.
+    """
     settings = changed(load_preset(preset, "critic-rl"), changes, steps=steps, lora=lora)
     chosen = {"form": form, "alpha": alpha}
     given = {name: value for name, value in chosen.items() if value is not None}
     reward = convert_table(msgspec.structs.asdict(settings.reward) | given, RewardSettings, "the reward's settings")
     settings = msgspec.structs.replace(settings, reward=reward)
     role = tuned_generator(read_stack(stack).generator, settings.generator)
+    scorer = load_judge(judge)
     generator: Generator = build_role(role)
+    source: Cases
+    if sets is not None:
+        truth = data if scorer.name == "simulator" else None
+        source, where = SetCases.load(sets, truth, cases, seed), {"sets": str(sets), "cases": cases}
+    else:
+        source, where = frozen_cases(data, painted, out, cases, true_share, seed), {"painted": str(painted)}
     return reinforce(
         model,
-        frozen_cases(data, painted, out, cases, true_share, seed),
+        source,
         generator,
-        pixel_check_scores,
+        scorer,
         out,
         settings,
-        about={"stack": stack, "data": str(data), "painted": str(painted), "judge": "pixel check"},
+        about={"stack": stack, "data": str(data), "judge": scorer.name, **where},
         lora=lora,
         seed=seed,
         progress=progress,
