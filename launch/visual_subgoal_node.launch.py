@@ -1,18 +1,18 @@
 """visual_subgoal_node alone, for a robot that has its own camera driver and policy.
 
-    ros2 launch itk_embodied visual_subgoal_node.launch.py image:=/camera/color/image_raw stack:=embedded
-    ros2 launch itk_embodied visual_subgoal_node.launch.py autostart:=false      # then: ros2 lifecycle set …
+ros2 launch itk_embodied visual_subgoal_node.launch.py image:=/camera/color/image_raw stack:=embedded
+ros2 launch itk_embodied visual_subgoal_node.launch.py autostart:=false      # then: ros2 lifecycle set …
 """
 
 from pathlib import Path
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from itk_nodes.launching import executable
+from launch import LaunchDescription
 
 HERE = Path(__file__).resolve().parent
 ARGUMENTS = {

@@ -1,13 +1,12 @@
 """The whole graph: camera_node, visual_subgoal_node and policy_node.
 
-    ros2 launch itk_embodied visual_subgoals.launch.py source:=device device:=0
-    ros2 launch itk_embodied visual_subgoals.launch.py source:=sim policy:=itk_nodes.policies:describe
-    ros2 topic pub --once /visual_subgoal_node/task std_msgs/msg/String '{data: put the red cube in the drawer}'
+ros2 launch itk_embodied visual_subgoals.launch.py source:=device device:=0
+ros2 launch itk_embodied visual_subgoals.launch.py source:=sim policy:=itk_nodes.policies:describe
+ros2 topic pub --once /visual_subgoal_node/task std_msgs/msg/String '{data: put the red cube in the drawer}'
 """
 
 from pathlib import Path
 
-from launch import LaunchDescription
 from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription
 from launch.conditions import IfCondition
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -16,6 +15,7 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
 from itk_nodes.launching import executable
+from launch import LaunchDescription
 
 HERE = Path(__file__).resolve().parent
 CAMERA = {
