@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from itk_embodied.bag_commands import register_bags
+from itk_embodied.bridges.bench.commands import register as register_transport_bench
 from itk_embodied.errors import InputError, ItkError
 from itk_embodied.evaluation.ablation.command import ablation
 from itk_embodied.evaluation.drift_command import drift
@@ -269,3 +270,4 @@ register_data(train_app)
 register_bags(app)
 register_service(app, bench_app)
 register_ros_bench(bench_app)
+register_transport_bench(bench_app)

@@ -27,6 +27,7 @@ from itk_embodied.bridges.bench.styles import (
 )
 from itk_embodied.bridges.client import SubgoalClient
 from itk_embodied.bridges.codec import encode
+from itk_embodied.bridges.keys import ClientKeys
 from itk_embodied.errors import TransportError
 from itk_embodied.types import Image
 
@@ -36,7 +37,7 @@ Order: TypeAlias = Callable[[str, int, float], None]
 _PATIENCE_S = 60.0
 
 
-class Path(Protocol):
+class Way(Protocol):
     """One way for a picture to come. ``bytes_on_wire`` is one message's, framing included, once one has come."""
 
     name: str
@@ -98,10 +99,10 @@ class BarePath:
 class OurPath:
     """`SubgoalClient` and `SubgoalService`, as a robot uses them."""
 
-    def __init__(self, name: str, addresses: list[str], picture: Image) -> None:
+    def __init__(self, name: str, addresses: list[str], picture: Image, keys: ClientKeys | None = None) -> None:
         self.name, self._picture = name, picture
         self.bytes_on_wire = 0
-        self._client = SubgoalClient(*addresses)
+        self._client = SubgoalClient(*addresses, keys=keys)
         self._client.wait_ready(_PATIENCE_S)
         self._frame = np.zeros((32, 32, 3), np.uint8)
 

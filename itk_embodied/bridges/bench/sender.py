@@ -20,15 +20,18 @@ from itk_embodied.bridges.bench.styles import (
     pack_groot_style,
     pack_openpi_style,
     pack_rosbridge_style,
-    test_picture,
+    sample_picture,
 )
+from itk_embodied.bridges.gate import Guard
+from itk_embodied.bridges.keys import AllowList, load_pair
 from itk_embodied.bridges.wire import Encoding
 from itk_embodied.service import ServiceConfig, SubgoalService
 from itk_embodied.types import Image
 
-HWM = 64
-"""Messages that may wait on a path; bursts are shorter, so that no path loses any."""
-ENCODINGS: dict[str, Encoding] = {"itk": "raw", "itk_png": "png", "itk_jpeg": "jpeg"}
+HWM = 256
+"""Messages that may wait on a path; several bursts, so that no path loses any."""
+SERVICES: dict[str, Encoding] = {"itk": "raw", "itk_curve": "raw", "itk_jpeg": "jpeg", "itk_png": "png"}
+"""Our own service, four times; ``itk_curve`` encrypts and lets in the one client whose key it was given."""
 Send = Callable[[Image], None]
 
 
@@ -45,7 +48,7 @@ def bare_publisher(context: Any, keys: tuple[bytes, bytes] | None = None) -> tup
 
 def main() -> None:
     there = json.loads(sys.argv[1])
-    image = test_picture()
+    image = sample_picture()
     addresses: dict[str, Any] = {}
     sends: dict[str, Send] = {}
     with ExitStack() as stack:
@@ -58,8 +61,16 @@ def main() -> None:
             sends[name] = lambda image, socket=socket: socket.send_multipart(  # type: ignore[misc]
                 pack_bare(image, time.monotonic_ns()), copy=False
             )
-        for name, encoding in ENCODINGS.items():
-            config = ServiceConfig("tcp://127.0.0.1:0", "tcp://127.0.0.1:0", encoding=encoding, hwm=HWM, keep_tasks=1)
+        guard = Guard(load_pair(there["service_key"]), AllowList(there["allowed"]))
+        for name, encoding in SERVICES.items():
+            config = ServiceConfig(
+                "tcp://127.0.0.1:0",
+                "tcp://127.0.0.1:0",
+                encoding=encoding,
+                hwm=HWM,
+                keep_tasks=1,
+                guard=guard if name == "itk_curve" else None,
+            )
             service = stack.enter_context(SubgoalService(BurstWorker(image, encoding), config))
             addresses[name] = [service.stream_address, service.requests_address]
         request = context.socket(zmq.REQ)

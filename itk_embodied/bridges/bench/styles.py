@@ -104,7 +104,7 @@ def websocket_bytes(size: int, *, masked: bool) -> int:
     return size + header + (4 if masked else 0)
 
 
-def test_picture(height: int = 480, width: int = 640) -> Image:
+def sample_picture(height: int = 480, width: int = 640) -> Image:
     """A picture with edges, shades and a little noise, so that PNG and JPEG have what a camera gives them to do."""
     rows, columns = np.mgrid[0:height, 0:width]
     picture = np.stack([rows * 255 // height, columns * 255 // width, (rows + columns) * 255 // (height + width)], -1)
