@@ -33,6 +33,7 @@ class Settings(msgspec.Struct, frozen=True):
         crash: ``exit`` ends the process, ``kill`` does so by SIGKILL, ``stop`` freezes it; at the call numbered
             ``crash_at``, and only where the file ``crash_once`` is not there yet (it is made).
         load_s: how long it takes to load.
+        clock_jump_s: how far the process's wall clock jumps at the first call.
     """
 
     seconds: float = 0.0
@@ -43,6 +44,7 @@ class Settings(msgspec.Struct, frozen=True):
     crash_at: int = 1
     crash_once: str = ""
     load_s: float = 0.0
+    clock_jump_s: float = 0.0
 
 
 class _Acting:
@@ -57,6 +59,9 @@ class _Acting:
         self.calls += 1
         if self.settings.crash and self.calls == self.settings.crash_at:
             self._crash()
+        if self.settings.clock_jump_s and self.calls == 1:
+            real = time.time
+            time.time = lambda: real() + self.settings.clock_jump_s
         time.sleep(self.settings.stuck_s)
         ends_s = time.monotonic() + self.settings.seconds
         while time.monotonic() < ends_s:
