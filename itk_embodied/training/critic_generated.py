@@ -24,8 +24,8 @@ from tqdm import tqdm
 from itk_embodied.errors import InputError
 from itk_embodied.training.corruptions import SEGMENT_ID, Corrupted
 from itk_embodied.training.critic_data import ask, shade, visible_places, wrong_step
-from itk_embodied.training.judge.edit import EditCheck, check_edit
 from itk_embodied.training.generator_text import slot_values
+from itk_embodied.training.judge.edit import EditCheck, check_edit
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.training.vlm_batch import Example
 from itk_embodied.types import Image
@@ -142,22 +142,22 @@ def painting_example(painting: Painting, rng: np.random.Generator) -> Example:
     moved = {} if record.step.obj is None else {record.step.obj: check.place_px}
     kind = "painted right" if check.ok else "painted wrong"
     if check.ok:
-        questions = [ask(_seen(painting), record.step, True, None, rng, kind)]
+        questions = [ask(seen_record(painting), record.step, True, None, rng, kind)]
         other = wrong_step(record, rng)
         if other is not None:
-            questions.append(ask(_seen(painting), other, False, None, rng, "painted, wrong instruction"))
+            questions.append(ask(seen_record(painting), other, False, None, rng, "painted, wrong instruction"))
     else:
-        spoilt = Corrupted(painting.image, "painted", moved, damage=_damage(painting))
+        spoilt = Corrupted(painting.image, "painted", moved, damage=damage_of(painting))
         questions = [ask(record, record.step, False, spoilt, rng, kind, sure=False)]
     first, second = shade(rng, record.before, painting.image)
-    places = visible_places(_seen(painting), None)
+    places = visible_places(seen_record(painting), None)
     if not check.ok and record.step.obj is not None:
         places[1].pop(record.step.obj, None)
-    damage = np.zeros(record.before.shape[:2], bool) if check.ok else _damage(painting)
+    damage = np.zeros(record.before.shape[:2], bool) if check.ok else damage_of(painting)
     return Example(first, second, tuple(questions), places, damage)
 
 
-def _seen(painting: Painting) -> Record:
+def seen_record(painting: Painting) -> Record:
     """The record with the moved cube where the painting has it."""
     record, place = painting.record, painting.check.place_px
     if record.step.obj is None or place is None:
@@ -173,7 +173,7 @@ def _seen(painting: Painting) -> Record:
     return replace(record, after_state=replace(record.after_state, pixel=pixels))
 
 
-def _damage(painting: Painting) -> np.ndarray:
+def damage_of(painting: Painting) -> np.ndarray:
     """Where a wrong painting looks like neither the picture before nor the right one after, bool (S, S)."""
     record, image = painting.record, painting.image.astype(int)
     apart = [np.abs(image - other).max(-1) for other in (record.before, record.after)]

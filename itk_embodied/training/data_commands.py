@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ WorkersOption = Annotated[int, typer.Option("--workers", min=1, help="Processes.
 JudgeOption = Annotated[
     str, typer.Option("--judge", metavar="simulator|TOML", help="Who scores; a TOML file names a VLM's endpoint.")
 ]
+RayOption = Annotated[bool, typer.Option("--ray", help="Work on Ray Data: a cluster (RAY_ADDRESS), else a local one.")]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.", dir_okay=False)]
 
 data_app = typer.Typer(
@@ -38,6 +40,73 @@ def pairs(
     from itk_embodied.training.shards import make_shards
 
     make_shards(out, count, workers=workers, seed=seed)
+
+
+@data_app.command("rollouts")
+def rollouts(
+    out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")] = Path("data/rollouts"),
+    trajectories: Annotated[int, typer.Option("--trajectories", min=1, help="In all.")] = 1000,
+    stack: Annotated[str, typer.Option("--stack", metavar="NAME|FILE", help="The agents.")] = "embedded",
+    judged_by: JudgeOption = "simulator",
+    attempts: Annotated[int, typer.Option("--attempts", min=1, max=20, help="Pictures of every step.")] = 3,
+    misled: Annotated[
+        float, typer.Option("--misled", min=0, max=1, help="Share of steps whose first prompt is wrong on purpose.")
+    ] = 0.3,
+    image_px: Annotated[int, typer.Option("--image-px", min=64, help="Side of the pictures.")] = 128,
+    family: Annotated[list[str] | None, typer.Option("--family", help="Only this family; may be repeated.")] = None,
+    shard_size: Annotated[int, typer.Option("--shard-size", min=1, help="Trajectories in a shard.")] = 25,
+    first: Annotated[int, typer.Option("--first", min=0, help="First shard; every 20th (19, 39, …) is held out.")] = 0,
+    workers: WorkersOption = 1,
+    ray: RayOption = False,
+    seed: SeedOption = 0,
+) -> None:
+    """Trajectories with refinement over the simulator's tasks, every picture judged. Goes on where it stopped."""
+    from itk_embodied.training.rollouts.make import RolloutSettings, make_rollouts
+
+    settings = RolloutSettings(stack, judged_by, attempts, misled, image_px, shard_size, seed, tuple(family or ()))
+    made = make_rollouts(out, trajectories, settings, workers=workers, ray=ray, first=first)
+    print(f"{made} shards made in {out}")
+
+
+@data_app.command("sets")
+def sets(
+    source: Annotated[Path, typer.Option("--rollouts", help="Folder of the rollouts.")] = Path("data/rollouts"),
+    out: Annotated[Path, typer.Option("--out", help="Folder of the sets.")] = Path("data/sets"),
+    style: Annotated[
+        str, typer.Option("--style", help="embedded: the small models' language; plain: English, for large ones.")
+    ] = "embedded",
+    planner_prompt: Annotated[str, typer.Option("--planner-prompt", help="A prompt other than the style's.")] = "",
+    critic_prompt: Annotated[str, typer.Option("--critic-prompt", help="A prompt other than the style's.")] = "",
+    ratio: Annotated[float, typer.Option("--ratio", min=0.01, help="Supervised to reinforcement.")] = 2.0,
+    workers: WorkersOption = 1,
+    ray: RayOption = False,
+    seed: SeedOption = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Planner SFT, critic SFT and critic RL, filtered and balanced: parquet, a card and a picture sheet."""
+    from itk_embodied.training.sets.build import SetSettings, build_sets, print_counts
+    from itk_embodied.training.sets.filters import FilterSettings
+
+    filters = FilterSettings(ratio=ratio, seed=seed)
+    settings = SetSettings(style, planner_prompt, critic_prompt, seed, filters)
+    record = build_sets(source, out, settings, workers=workers, ray=ray)
+    print_counts(record)
+    if json_file is not None:
+        json_file.parent.mkdir(parents=True, exist_ok=True)
+        json_file.write_text(json.dumps(record, indent=2) + "\n")
+
+
+@data_app.command("show")
+def show(
+    data: Annotated[Path, typer.Argument(help="A folder of pairs or rollouts, or a parquet file of a set.")],
+    row: Annotated[int, typer.Option("--row", min=0, help="Which sample.")] = 0,
+    out: Annotated[Path, typer.Option("--out", help="The page.")] = Path("out/sample.html"),
+    split: Annotated[str, typer.Option("--split", help="train | held-out, for folders.")] = "train",
+) -> None:
+    """One sample as a self-contained page."""
+    from itk_embodied.training.sets.show import write_page
+
+    print(write_page(data, row, out, split))
 
 
 def judge(

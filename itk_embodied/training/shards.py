@@ -92,14 +92,10 @@ def _make_shard(out: Path, number: int, seed: int, shard_size: int, size_px: int
                 pair = sample_pair(table, rng, size_px, accept=None if is_held_out(number) else is_train_step)
                 for name in ARRAYS:
                     arrays[name][index] = getattr(pair, name)
-                line = {
-                    "step": asdict(pair.step),
-                    "kind": pair.kind,
-                    "before_state": _plain(pair.before_state),
-                    "after_state": _plain(pair.after_state),
-                    "k": np.asarray(pair.camera.K).tolist(),
-                    "world_from_camera": np.asarray(pair.camera.world_from_camera).tolist(),
-                }
+                camera = pair.camera
+                line = pair_line(
+                    pair.step, pair.kind, pair.before_state, pair.after_state, camera.K, camera.world_from_camera
+                )
                 lines.write(json.dumps(line) + "\n")
         for name, array in arrays.items():
             np.save(staging / f"{name}.npy", array)
@@ -107,6 +103,20 @@ def _make_shard(out: Path, number: int, seed: int, shard_size: int, size_px: int
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def pair_line(
+    step: Step, kind: str, before: SceneState, after: SceneState, k: np.ndarray, world_from_camera: np.ndarray
+) -> dict[str, Any]:
+    """A line of ``pairs.jsonl``."""
+    return {
+        "step": asdict(step),
+        "kind": kind,
+        "before_state": _plain(before),
+        "after_state": _plain(after),
+        "k": np.asarray(k).tolist(),
+        "world_from_camera": np.asarray(world_from_camera).tolist(),
+    }
 
 
 def is_held_out(shard_number: int) -> bool:

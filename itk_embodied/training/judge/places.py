@@ -30,11 +30,7 @@ def misplaced(record: Record, seen_px: np.ndarray, truth_px: np.ndarray, scale: 
         return off / EXACT_PX, f"the {name} is {off:.0f} px from its place" if off > EXACT_PX else ""
     if off <= EXACT_PX:
         return 0.0, ""
-    side = record.before.shape[0]
-    camera = CameraInfo("front", side, side, record.k, record.world_from_camera)
-    # The middle of the visible faces, against where the cube's centre projects to: the same shift as in the truth.
-    shift = truth_px - camera.project(np.array(record.after_state.position_m[name]))
-    x, y, _ = camera.unproject(seen_px - np.clip(shift, -2, 2), record.after_state.position_m[name][2])
+    x, y = table_place(record, seen_px, truth_px)
     target = step.target
     assert target is not None
     if step.relation == "in" or (step.relation == "on" and target in MATS):
@@ -45,12 +41,22 @@ def misplaced(record: Record, seen_px: np.ndarray, truth_px: np.ndarray, scale: 
         else:
             inside = bool(np.hypot(x - tx, y - ty) < (IN_BOWL_XY_M if is_bowl(target) else 0.066))
         return (0.0, "") if inside else (WRONG, f"the {name} is not {step.relation} the {target}")
-    state = _with_cube_at(record.before_state, name, (float(x), float(y)))
+    state = _with_cube_at(record.before_state, name, (x, y))
     relation = step.relation if step.relation in DIRECTIONS else "on"
     if not holds((str(relation), name, target), state):
         return WRONG, f"the {name} is not {relation} the {target}"
     inside_of = _collision(state, name)
     return (WRONG, inside_of) if inside_of else (0.0, "")
+
+
+def table_place(record: Record, seen_px: np.ndarray, truth_px: np.ndarray) -> tuple[float, float]:
+    """World (x, y), metres, of the moved cube seen at ``seen_px``, as high as the truth has it."""
+    name, side = str(record.step.obj), record.before.shape[0]
+    camera = CameraInfo("front", side, side, record.k, record.world_from_camera)
+    # The middle of the visible faces, against where the cube's centre projects to: the same shift as in the truth.
+    shift = truth_px - camera.project(np.array(record.after_state.position_m[name]))
+    x, y, _ = camera.unproject(seen_px - np.clip(shift, -2, 2), record.after_state.position_m[name][2])
+    return float(x), float(y)
 
 
 def _with_cube_at(state: SceneState, name: str, xy: tuple[float, float]) -> SceneState:

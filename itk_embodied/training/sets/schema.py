@@ -91,6 +91,10 @@ class CriticRlRow(CriticCase):
 
 ROW_TYPES: dict[SetName, type] = {"planner_sft": PlannerRow, "critic_sft": CriticRow, "critic_rl": CriticRlRow}
 _PLAIN = {"str": "string", "int": "int64", "float": "float64", "bool": "bool"}
+_NESTED = {
+    "list[Message]": {"role": "str", "content": "str"},
+    "list[Segment]": {"kind": "str", "text": "str", "image": "int"},
+}
 
 
 def check_name(name: str) -> SetName:
@@ -103,16 +107,21 @@ def check_name(name: str) -> SetName:
 
 def features(name: SetName) -> Any:
     """The set's `datasets.Features`."""
+    return column_features(ROW_TYPES[name])
+
+
+def column_features(row_type: type) -> Any:
+    """The `datasets.Features` of a row's dataclass."""
     from datasets import Features, Image, List, Value
 
     def kind(annotation: str) -> Any:
         if annotation == "list[bytes]":
             return List(Image())
-        if annotation == "list[Message]":
-            return List({"role": Value("string"), "content": Value("string")})
+        if annotation in _NESTED:
+            return List({name: Value(_PLAIN[plain]) for name, plain in _NESTED[annotation].items()})
         return Value(_PLAIN[annotation])
 
-    return Features({field.name: kind(str(field.type)) for field in fields(ROW_TYPES[name])})
+    return Features({field.name: kind(str(field.type)) for field in fields(row_type)})
 
 
 def load_set(folder: Path, name: str, split: str = "train") -> Any:
@@ -122,19 +131,20 @@ def load_set(folder: Path, name: str, split: str = "train") -> Any:
         InputError: there is none, or its columns are others.
     """
     from datasets import Dataset
+    from pyarrow import parquet
 
     path = set_file(folder, check_name(name), split)
     if not path.is_file():
-        raise InputError(f"there is no {path}; make it: itk-embodied train data sets --out {folder}")
-    rows = Dataset.from_parquet(str(path), keep_in_memory=False)
+        raise InputError(f"there is no {path}: no row passed the filters, or make it: itk-embodied train data sets")
+    rows = Dataset(parquet.read_table(path, memory_map=True))
     wanted = features(check_name(name))
     if set(rows.column_names) != set(wanted):
         raise InputError(
             f"{path} has the columns {', '.join(rows.column_names)}; expected {', '.join(wanted)}. Make it again."
         )
-    return rows.cast(wanted)
+    return rows if rows.features == wanted else rows.cast(wanted)
 
 
-def set_file(folder: Path, name: SetName, split: str) -> Path:
-    """``FOLDER/critic_sft/train.parquet``: a folder a set, which TRL's and `datasets`' loaders take."""
-    return Path(folder) / name / f"{split}.parquet"
+def set_file(folder: Path, name: str, split: str) -> Path:
+    """``FOLDER/critic_sft/train.parquet`` (or ``held_out.parquet``: a split's name has no hyphen in `datasets`)."""
+    return Path(folder) / name / f"{split.replace('-', '_')}.parquet"

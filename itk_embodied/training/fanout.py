@@ -1,0 +1,99 @@
+"""The same work on many items: in this process, in several, or on Ray Data where one machine is not enough."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from typing import Any
+
+from itk_embodied.errors import InputError, MissingDependencyError
+
+Work = Callable[[int], dict[str, Any]]
+"""Takes an item's number and returns what is plain data. It is sent to other processes once, before it has loaded
+anything heavy, and called there many times."""
+RAY_LINE = 'pip install "itk-embodied[ray]"'
+
+_work: Work | None = None
+
+
+def fan_out(items: Sequence[int], work: Work, *, workers: int = 1, ray: bool = False) -> Iterator[dict[str, Any]]:
+    """Results as they are finished, in any order.
+
+    Args:
+        workers: processes, or actors on Ray; 1 without Ray works in this process.
+        ray: use the Ray cluster of the environment (``RAY_ADDRESS``), or a local one.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+    """
+    if workers < 1:
+        raise InputError(f"workers is {workers}; it must be 1 or more.")
+    if not items:
+        return
+    if ray:
+        yield from _on_ray(items, work, workers)
+    elif workers == 1:
+        for item in items:
+            yield work(item)
+    else:
+        yield from _in_processes(items, work, workers)
+
+
+def _in_processes(items: Sequence[int], work: Work, workers: int) -> Iterator[dict[str, Any]]:
+    # MuJoCo's renderer does not survive a fork.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_take, initargs=(work,))
+    try:
+        for job in as_completed([pool.submit(_do, item) for item in items]):
+            yield job.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _take(work: Work) -> None:
+    global _work
+    _work = work
+
+
+def _do(item: int) -> dict[str, Any]:
+    assert _work is not None
+    return _work(item)
+
+
+class _Actor:
+    """One of Ray Data's actors: holds the work, and whatever that loads."""
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        return {"result": self.work(int(row["item"]))}
+
+
+def _on_ray(items: Sequence[int], work: Work, workers: int) -> Iterator[dict[str, Any]]:
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise MissingDependencyError(f"{error.name} is not installed; --ray needs: {RAY_LINE}") from error
+    mine = not ray.is_initialized()
+    if mine:
+        # The actors must find what this process can import.
+        environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
+        local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False}
+        chosen = {} if os.environ.get("RAY_ADDRESS") else local
+        ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **chosen)
+    try:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        data = ray.data.from_items([{"item": item} for item in items], override_num_blocks=len(items))
+        actor: Any = _Actor
+        done = data.map(actor, fn_constructor_args=(work,), concurrency=min(workers, len(items)), num_cpus=1)
+        for row in done.iter_rows():
+            yield row["result"]
+    finally:
+        if mine:
+            ray.shutdown()
