@@ -85,10 +85,10 @@ class RealBridge:
 
 
 class RosProcess:
-    """One role of `ros_roles` in a process of its own; what it says comes line by line."""
+    """One role of `ros_roles` (or of another script) in a process of its own; what it says comes line by line."""
 
-    def __init__(self, python: Path | str, *arguments: str) -> None:
-        command = [str(python), str(ROOT / "tests" / "ros_roles.py"), *arguments]
+    def __init__(self, python: Path | str, *arguments: str, script: str = "ros_roles.py") -> None:
+        command = [str(python), str(ROOT / "tests" / script), *arguments]
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=ros_environment(ITK_ROS_BACKEND="")

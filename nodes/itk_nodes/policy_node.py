@@ -38,7 +38,6 @@ class _Open:
     stop: threading.Event = field(default_factory=threading.Event)
     why: list[str] = field(default_factory=list)
     goals: int = 0
-    refused: list[str] = field(default_factory=list)  # verified goals that the rules keep from the policy
     reached: list[int] = field(default_factory=list)
     pending: int = 0
     end: dict[str, Any] | None = None  # the node's terminal status
@@ -64,6 +63,7 @@ class PolicyNode:
         self._desk = GoalDesk(self._now_ns())
         self._lock = threading.RLock()
         self._task: _Open | None = None
+        self._refused: dict[str, list[str]] = {}  # by task id: verified goals that the rules keep from the policy
         self._over: dict[str, str] = {}  # task id -> how it ended, so that nothing late of it is taken
         self._broken = ""
         self._heard_s, self._session = 0.0, ""
@@ -98,8 +98,8 @@ class PolicyNode:
             for one in decided:
                 if isinstance(one, Dropped):
                     self._say(one.task_id, one.step, "dropped", one.reason)
-                    if one.verified and self._task is not None and self._task.task_id == one.task_id:
-                        self._task.refused.append(f"step {one.step}: {one.reason}")
+                    if one.verified:  # it may come before anything else that is heard of its task
+                        self._refused.setdefault(one.task_id, []).append(f"step {one.step}: {one.reason}")
                 else:
                     self._accept(one)
             self._end_if_complete()
@@ -220,10 +220,11 @@ class PolicyNode:
         if task is None or task.end is None or task.pending:
             return
         missing = int(task.end.get("verified", 0)) - task.goals
-        if missing > len(task.refused) and time.monotonic() - task.ended_s < _LAST_GOAL_S:
+        refused = self._refused.get(task.task_id, [])
+        if missing > len(refused) and time.monotonic() - task.ended_s < _LAST_GOAL_S:
             return
         if missing > 0:
-            why = f" ({task.refused[-1]})" if task.refused else ""
+            why = f" ({refused[-1]})" if refused else ""
             self._finish(task, "failed", f"{missing} of its verified goals did not reach the policy{why}")
         elif task.end["state"] == "verified":
             self._finish(task, "done", "")
@@ -234,6 +235,7 @@ class PolicyNode:
         task.why.append(reason)
         task.stop.set()
         self._task = None
+        self._refused.pop(task.task_id, None)
         self._over[task.task_id] = reason or state
         self._say(task.task_id, None, state, reason, reached=task.reached, terminal=True)
         self._runner.put(TaskEnd(task.task_id, state, reason, task.task, tuple(task.reached)))
