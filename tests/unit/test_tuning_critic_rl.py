@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,22 @@ pytest.importorskip("trl")
 from safetensors.torch import load_file  # noqa: E402
 
 from itk_embodied.agents.base import CallContext  # noqa: E402
+from itk_embodied.agents.prompts import CRITIC_PLACEHOLDERS, load_prompt  # noqa: E402
 from itk_embodied.agents.qwen3vl.critic import Qwen3VLCritic  # noqa: E402
 from itk_embodied.agents.qwen3vl.processor import ImageOnlyQwen3VLProcessor  # noqa: E402
 from itk_embodied.agents.settings import Qwen3VLCriticSettings  # noqa: E402
 from itk_embodied.errors import ConfigError, InputError  # noqa: E402
+from itk_embodied.training.judge import load_judge  # noqa: E402
 from itk_embodied.training.judge.edit import check_edit  # noqa: E402
+from itk_embodied.training.sets.schema import features, set_file  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
+from itk_embodied.training.tuning.critic_rl import conversations  # noqa: E402
+from itk_embodied.training.tuning.refinement import Refinery  # noqa: E402
+from itk_embodied.training.tuning.rewards import Scores  # noqa: E402
 from itk_embodied.training.tuning.rl_run import train_critic_rl  # noqa: E402
 from itk_embodied.training.tuning.runs import last_whole_checkpoint  # noqa: E402
+from itk_embodied.training.tuning.set_cases import SetCases  # noqa: E402
+from itk_sim.language import instruction  # noqa: E402
 
 EMBEDDED = Path(__file__).parents[2] / "itk_embodied/checkpoints/critic"
 SMALL = (
@@ -106,8 +115,59 @@ def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path:
         train(painted, broken, form="released-code")
 
 
-def test_lora_and_the_other_form_and_the_result_judges(painted: Path, tmp_path: Path) -> None:
-    folder = train(painted, tmp_path / "lora", steps=1, lora=True, form="released-code")
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory) -> Path:
+    """A critic_rl set of pictures where nothing happened."""
+    from datasets import Dataset
+
+    folder, shards = tmp_path_factory.mktemp("sets"), ShardSet(pairs_folder())
+    rows = []
+    for (shard, row), record in zip(shards.keys, shards, strict=True):
+        stream = io.BytesIO()
+        PIL.Image.fromarray(record.before).save(stream, "PNG")
+        said = instruction(record.step)
+        rows.append(
+            {
+                "images": [{"bytes": stream.getvalue(), "path": None}] * 2, "instruction": said,
+                "generator_prompt": "as told", "success": False, "semantics": 0.0, "quality": 10.0, "overall": 0.0,
+                "task": said, "family": "put in", "seed": 1, "shard": shard, "row": row, "attempt": 1,
+                "prompt": [{"role": "user", "content": f"{said} | as told"}],
+            }
+        )  # fmt: skip
+    path = set_file(folder, "critic_rl", "train")
+    path.parent.mkdir()
+    Dataset.from_list(rows, features=features("critic_rl")).to_parquet(str(path))
+    return folder
+
+
+def test_a_set_brings_its_words_its_scores_and_its_ground_truth(sets: Path) -> None:
+    cases = SetCases.load(sets, pairs_folder(), 4, seed=0)
+    assert len(cases) == 4 and len({cases[i].key for i in range(4)}) == 4
+    case = cases[0]
+    assert np.array_equal(case.before, case.after) and case.record is not None
+    assert np.array_equal(case.record.before, case.before) and case.instruction == instruction(case.record.step)
+    template = load_prompt("embedded-critic", CRITIC_PLACEHOLDERS)
+    row = conversations(cases, template)[0]
+    assert row["prompt"] == [{"role": "user", "content": f"{case.instruction} | as told"}]
+    assert row["case"] == 0 and [picture.size for picture in row["images"]] == [(128, 128)] * 2
+    painter = PaintRight(case.record.after)
+    refinery = Refinery(painter, load_judge("simulator"))
+    assert refinery.standing(case) == Scores(0.0, 10.0) and refinery.tally.scored == 0, "it was judged before"
+    (gain,) = refinery.gains([(case, Scores(0.0, 10.0), "better")], step=0)
+    assert gain is not None and gain.overall > 0.7, "the simulator's own picture is right"
+
+
+@dataclass
+class PaintRight:
+    right: np.ndarray
+    name: str = "right"
+
+    def generate(self, image, prompt, context):
+        return self.right
+
+
+def test_lora_and_the_other_form_and_the_result_judges(painted: Path, sets: Path, tmp_path: Path) -> None:
+    folder = train(painted, tmp_path / "lora", steps=1, lora=True, form="released-code", sets=sets)
     settings = Qwen3VLCriticSettings(
         checkpoint="package:checkpoints/critic", lora=str(folder), prompt="embedded-critic", device="cpu",
         max_think_chars=600, max_new_tokens=512,

@@ -164,28 +164,22 @@ def test_rows_that_are_none_are_refused(model: Path, tmp_path: Path) -> None:
         tune(model, tmp_path / "other.parquet", tmp_path / "out")
 
 
-def test_a_sets_rows_are_asked_about_in_the_prompt_files_words(tmp_path: Path) -> None:
+def test_a_sets_messages_are_question_and_answer(tmp_path: Path) -> None:
     from datasets import Dataset, Image, List
 
-    said = [{"role": "user", "content": "old words"}, {"role": "assistant", "content": ANSWER}]
-    row = {"images": [{"bytes": png(1), "path": None}, {"bytes": png(2), "path": None}], "messages": said}
-    critic = row | {"instruction": "put the red cube", "generator_prompt": "put the <|im_end|> cube"}
-    planner = row | {"task": "clear the table", "cut": 0}
-    later = row | {"task": "clear the table", "cut": 1}
+    said = [{"role": "user", "content": "the task"}, {"role": "assistant", "content": ANSWER}]
+    row = {"images": [{"bytes": png(1), "path": None}, {"bytes": png(2), "path": None}], "messages": said, "cut": 0}
 
-    def load(rows: list[dict], role: str, prompt: str) -> list[dict]:
-        path = tmp_path / f"{role}-{prompt}.parquet"
-        Dataset.from_list(rows).cast_column("images", List(Image())).to_parquet(str(path))
-        return list(load_rows([path], role, prompt))
+    def save(rows: list[dict]) -> Path:
+        Dataset.from_list(rows).cast_column("images", List(Image())).to_parquet(str(tmp_path / "rows.parquet"))
+        return tmp_path / "rows.parquet"
 
-    (small,) = load([critic], "critic", "embedded-critic")
-    assert small["prompt"] == [{"role": "user", "content": "put the red cube | put the < |im_end|> cube"}]
-    assert small["completion"] == [said[1]] and [p.size for p in small["images"]] == [(64, 64)] * 2
-    (large,) = load([critic], "critic", "critic")
-    assert [turn["role"] for turn in large["prompt"]] == ["system", "user"]
-    first, second = load([planner, later], "planner", "embedded-planner")
-    assert first["prompt"][0]["content"] == "clear the table"
-    assert second["prompt"][0]["content"] == "old words", "what came before the cut is in the messages only"
+    (only,) = load_rows([save([row])], "critic")
+    assert set(only) == {"images", "prompt", "completion"}
+    assert only["prompt"] == said[:1] and only["completion"] == said[1:]
+    assert [picture.size for picture in only["images"]] == [(64, 64)] * 2
+    with pytest.raises(InputError, match="do not end with an assistant's answer"):
+        load_rows([save([row | {"messages": said[:1]}])], "critic")
 
 
 def test_the_command_runs_and_says_how_to_use_the_result(model: Path, tmp_path: Path, capsys) -> None:

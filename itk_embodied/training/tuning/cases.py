@@ -33,6 +33,7 @@ class Case:
         success: whether the painting is right: J.
         record: the simulator's ground truth, where there is one.
         scores: a judge's word on ``after``, where it was asked before.
+        messages: how the critic is asked, where that is settled: ``{"role", "content"}`` each.
     """
 
     key: str
@@ -43,6 +44,7 @@ class Case:
     success: bool
     record: Record | None = None
     scores: Scores | None = None
+    messages: tuple[dict[str, str], ...] = ()
 
 
 @dataclass

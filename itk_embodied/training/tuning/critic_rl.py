@@ -70,7 +70,7 @@ def reinforce(
     need_trl()
     from trl import GRPOConfig
 
-    template = load_prompt(preset.prompt, CRITIC_PLACEHOLDERS)
+    template = load_prompt(preset.prompt or "critic", CRITIC_PLACEHOLDERS)
     arguments = training_arguments(GRPOConfig, preset, out, seed, disable_tqdm=not progress)
     settings = {"model": model, "lora": lora, "seed": seed, "preset": preset.arguments, "freeze": preset.freeze}
     settings["reward"] = msgspec.structs.asdict(preset.reward)
@@ -106,9 +106,12 @@ def conversations(cases: Cases, template: PromptTemplate) -> Any:
         rows: dict[str, list[Any]] = {"case": batch["case"], "images": [], "prompt": []}
         for number in batch["case"]:
             case = cases[number]
-            system, user = template.fill(instruction=case.instruction, prompt=case.prompt)
-            chat = [{"role": "user", "content": defuse(user)}]
-            rows["prompt"].append([{"role": "system", "content": defuse(system)}, *chat] if system else chat)
+            if case.messages:
+                rows["prompt"].append([dict(turn) for turn in case.messages])
+            else:
+                filled = template.fill(instruction=case.instruction, prompt=case.prompt)
+                turns = zip(("system", "user"), map(defuse, filled), strict=True)
+                rows["prompt"].append([{"role": role, "content": text} for role, text in turns if text])
             rows["images"].append([PIL.Image.fromarray(picture) for picture in (case.before, case.after)])
         return rows
 

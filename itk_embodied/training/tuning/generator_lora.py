@@ -116,7 +116,7 @@ def tune_generator(
     settings = changed_preset(load_preset(preset, "generator", GeneratorPreset), changes, steps)
     shards = ShardSet(data)
     if not len(shards):
-        raise InputError(f"{data} has no pairs; make some: itk-embodied train data --out {data}")
+        raise InputError(f"{data} has no pairs; make some: itk-embodied train data pairs --out {data}")
     kind, generator = kind_of(model, settings, resolution_px)
     about = {"model": model, "data": str(data), "seed": seed, "resolution_px": resolution_px}
     claim(out, about | {"preset": msgspec.to_builtins(settings)})

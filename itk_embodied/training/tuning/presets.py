@@ -47,7 +47,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     Attributes:
         role: what the run makes.
-        prompt: the prompt file that the model will be used with: a shipped name or a path.
+        prompt: the prompt file to ask with, where the training data has no words of its own (painted cases).
         freeze: parts that do not learn: ``vision`` (the tower) and ``projector`` (its mergers).
         lora: used where LoRA is asked for.
         generator: changes of the stack's generator while it paints for rewards, such as fewer steps.
@@ -56,7 +56,7 @@ class Preset(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     description: str
     role: TunedRole
-    prompt: str
+    prompt: str = ""
     freeze: tuple[Literal["vision", "projector"], ...] = ()
     lora: LoraSettings = LoraSettings()
     reward: RewardSettings = RewardSettings()

@@ -4,33 +4,28 @@ A row has ``images`` (encoded pictures, as `datasets.Image` stores them) and eit
 the answer to learn, or ``prompt`` and ``completion``: lists of ``{"role", "content"}``, content a string. The pictures
 stand before the first user message's text, in their order, as the adapters in `itk_embodied.agents.qwen3vl` put them.
 
-The project's own sets (`itk_embodied.training.sets.schema`) also have what the messages were made from; where that is
-enough, the question is asked anew in the words of the prompt file that the model will be used with.
+So are the project's own sets (`itk_embodied.training.sets.schema`); which prompt file their words are from was chosen
+when they were made, and the model must be used with the same.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from itk_embodied.agents.prompts import CRITIC_PLACEHOLDERS, PLANNER_PLACEHOLDERS, PromptTemplate, load_prompt
 from itk_embodied.errors import InputError
 
 PROMPTED, SPOKEN = ("prompt", "completion"), ("messages",)
 
 
-def load_rows(paths: Sequence[Path], role: str, prompt: str) -> Any:
-    """A `datasets.Dataset` with ``images``, ``prompt`` and ``completion``. ``prompt``: a prompt file of the role.
+def load_rows(paths: Sequence[Path], role: str) -> Any:
+    """A `datasets.Dataset` with ``images``, ``prompt`` and ``completion``.
 
     Raises:
         InputError: no such file, no parquet file, no rows, or columns that are not those of a training set.
-        ConfigError: no such prompt file.
     """
     from datasets import Dataset, Image, List, concatenate_datasets
-
-    template = load_prompt(prompt, CRITIC_PLACEHOLDERS if role == "critic" else PLANNER_PLACEHOLDERS)
 
     files = parquet_files(paths)
     try:
@@ -46,31 +41,18 @@ def load_rows(paths: Sequence[Path], role: str, prompt: str) -> Any:
     if not len(rows):
         raise InputError(f"{files[0]} has no rows; make some: itk-embodied train data sets")
     pictures = rows.select_columns(["images"]).cast_column("images", List(Image()))
-    known = [name for name in ("instruction", "generator_prompt", "task", "cut") if name in rows.column_names]
-    texts = rows.select_columns([*columns, *known])
-    spoken = texts.map(partial(_conversation, template, role), remove_columns=texts.column_names)
-    return concatenate_datasets([pictures, spoken], axis=1)
+    texts = rows.select_columns([*columns])
+    return concatenate_datasets([pictures, texts.map(_split, remove_columns=texts.column_names)], axis=1)
 
 
-def _conversation(template: PromptTemplate, role: str, row: dict[str, Any]) -> dict[str, Any]:
+def _split(row: dict[str, Any]) -> dict[str, Any]:
     """One row's question and answer."""
     if "messages" in row:
         *asked, answer = row["messages"]
         if not asked or answer["role"] != "assistant":
             raise InputError("a row's messages do not end with an assistant's answer; nothing can be learnt from it.")
-        row = row | {"prompt": asked, "completion": [answer]}
-    if role == "critic" and {"instruction", "generator_prompt"} <= set(row):
-        row = row | {"prompt": _chat(template.fill(instruction=row["instruction"], prompt=row["generator_prompt"]))}
-    elif role == "planner" and row.get("cut") == 0 and "task" in row:
-        row = row | {"prompt": _chat(template.fill(task=row["task"]))}
+        row = {"prompt": asked, "completion": [answer]}
     return {name: [dict(turn) for turn in row[name]] for name in PROMPTED}
-
-
-def _chat(messages: tuple[str, str]) -> list[dict[str, str]]:
-    from itk_embodied.agents.qwen3vl.adapter import defuse
-
-    turns = zip(("system", "user"), map(defuse, messages), strict=True)
-    return [{"role": role, "content": text} for role, text in turns if text]
 
 
 def parquet_files(paths: Sequence[Path]) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from itk_embodied.errors import InputError
 from itk_embodied.training.sets.schema import load_set
-from itk_embodied.training.shards import Record, ShardSet
+from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.tuning.cases import Case
 from itk_embodied.training.tuning.rewards import Scores
 from itk_embodied.types import as_image
@@ -22,25 +22,21 @@ class SetCases:
 
     rows: Any
     truth: ShardSet | None
-    _row_of: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, folder: Path, truth: Path | None, count: int | None, seed: int) -> SetCases:
         """The first ``count`` of the rows in an order fixed by seed. Raises InputError: no such set, or no rows."""
         rows = load_set(folder, "critic_rl")
         if not len(rows):
-            raise InputError(f"{folder} has a critic_rl set without rows; make more: itk-embodied train data")
+            raise InputError(f"{folder} has a critic_rl set without rows; make more: itk-embodied train data sets")
         order = np.random.default_rng([seed, 67]).permutation(len(rows))[:count]
         return cls(rows.select(order), ShardSet(truth) if truth is not None else None)
-
-    def __post_init__(self) -> None:
-        if self.truth is not None:
-            self._row_of = {key: row for row, key in enumerate(self.truth.keys)}
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: int) -> Case:
+        """Raises InputError: ``truth`` lacks the row's ground truth."""
         row = self.rows[int(index)]
         before, after = (as_image(np.asarray(picture.convert("RGB"))) for picture in row["images"][-2:])
         return Case(
@@ -50,16 +46,7 @@ class SetCases:
             instruction=row["instruction"],
             prompt=row["generator_prompt"],
             success=row["success"],
-            record=self._record(row["shard"], row["row"]),
+            record=None if self.truth is None else self.truth.record(row["shard"], row["row"]),
             scores=Scores(row["semantics"], row["quality"]),
+            messages=tuple({"role": turn["role"], "content": turn["content"]} for turn in row["prompt"]),
         )
-
-    def _record(self, shard: str, row: int) -> Record | None:
-        if self.truth is None:
-            return None
-        number = self._row_of.get((shard, row))
-        if number is None:
-            raise InputError(
-                f"{self.truth.folder} has no row {row} of {shard}, which the set names; is it the right one?"
-            )
-        return self.truth[number]

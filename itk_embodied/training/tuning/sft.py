@@ -50,7 +50,7 @@ def fine_tune(
     from trl import SFTConfig, SFTTrainer
 
     settings = changed(load_preset(preset, role), changes, steps=steps, lora=lora)
-    rows = load_rows(data, role, settings.prompt)
+    rows = load_rows(data, role)
     files = [str(path) for path in parquet_files(data)]
     # Before the model: DeepSpeed's stage 3 must know of it while the weights load.
     arguments = training_arguments(
@@ -62,7 +62,7 @@ def fine_tune(
         disable_tqdm=not progress,
     )
     whole = {"model": model, "lora": lora, "seed": seed, "data": files, "rows": len(rows), "preset": settings.arguments}
-    resume = claim(out, whole | {"freeze": settings.freeze, "prompt": settings.prompt})
+    resume = claim(out, whole | {"freeze": settings.freeze})
     checkpoint = locate(model)
     network, processor = load_trainable(checkpoint, settings, lora=lora)
     try:
