@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -75,6 +76,7 @@ class _Acting:
                 return
             mark.touch()
         if self.settings.crash == "exit":
+            print("no memory left", file=sys.stderr, flush=True)
             os._exit(7)
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[self.settings.crash])
 

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+from collections import deque
 
 from itk_embodied.bridges.worker_link import FROM_WORKER, Exit, Link
+
+log = logging.getLogger("itk_embodied.worker")
+
+_OUTPUT_S = 1.0
 
 
 class Handle:
@@ -18,10 +25,14 @@ class Handle:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
         try:
-            self._process = subprocess.Popen(
+            self._process: subprocess.Popen[str] = subprocess.Popen(
                 [sys.executable, "-m", "itk_embodied.bridges.worker_child", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
                 env=_environment(),
                 start_new_session=True,  # Ctrl-C in the terminal reaches the service, which ends the worker in order
             )
@@ -32,6 +43,23 @@ class Handle:
             theirs.close()
         ours.setblocking(False)
         self.link = Link(ours, FROM_WORKER)
+        self._words: deque[str] = deque(maxlen=20)
+        self._listener = threading.Thread(target=self._listen, name="worker-output", daemon=True)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        """What it prints (libraries' progress bars, a crash's last words) goes to our log, not between our lines."""
+        assert self._process.stdout is not None
+        with self._process.stdout as output:
+            for line in output:
+                if line.strip():
+                    self._words.append(line.strip())
+                    log.info("%s", line.rstrip())
+
+    @property
+    def last_words(self) -> str:
+        """The last line it printed."""
+        return self._words[-1][:500] if self._words else ""
 
     @property
     def pid(self) -> int:
@@ -48,7 +76,9 @@ class Handle:
                 self._process.wait(patience_s)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
+        code = self._process.wait()
+        self._listener.join(_OUTPUT_S)
+        return code
 
 
 def death(code: int | None) -> str:

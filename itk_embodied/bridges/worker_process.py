@@ -39,7 +39,7 @@ from itk_embodied.errors import WireError
 log = logging.getLogger(__name__)
 
 _STAGES = {"plan": "planning", "generate": "painting", "judge": "judging"}
-_REAP_S, _HURRY_S = 5.0, 1.0  # for a process that ends in order; the second where the service is going too
+_REAP_S, _HURRY_S = 5.0, 1.0  # for a process that ends in order; the second where the service goes too
 
 
 class ProcessWorker:
@@ -258,8 +258,8 @@ class ProcessWorker:
         elif state.state == "broken":
             self._broken = state.detail
         self._post(StateReport(state.state, state.detail, state.stack))
-        if self._job is not None and not self._sent:
-            self._take_job(self._job) if self._ready or self._broken else None
+        if self._job is not None and not self._sent and (self._ready or self._broken):
+            self._take_job(self._job)
 
     def _on_record(self, record: Record, payload: Part) -> None:
         if self._assembler is None or self._on_sequence is None or record.task_id != self._assembler.job.task_id:
@@ -274,10 +274,12 @@ class ProcessWorker:
     def _lose(self, problem: str) -> None:
         """Replace the worker: it died (empty ``problem``) or has to."""
         during = self._watch.stage
+        handle = self._handle
         code = self._end_process(kill=bool(problem))
         if self._broken:
             return  # it said why, and another would say the same
-        reason = problem or f"the worker process {death(code)} while {during}"
+        words = handle.last_words if handle is not None else ""
+        reason = problem or f"the worker process {death(code)} while {during}" + (f" ({words})" if words else "")
         delay_s = self._backoff.failed()
         self._spawn_at_s = time.monotonic() + delay_s
         self._restarts += 1

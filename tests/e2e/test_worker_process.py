@@ -112,7 +112,10 @@ def test_kill_9_at_every_stage_ends_the_task_once_and_the_next_one_works(site: A
     assert here.follow(second)[1].status is SequenceStatus.CANCELLED
 
 
-@pytest.mark.parametrize("crash, says", [("exit", "exit code 7"), ("kill", "SIGKILL"), ("stop", "no sign of life")])
+@pytest.mark.parametrize(
+    "crash, says",
+    [("exit", "exit code 7 while judging (no memory left)"), ("kill", "SIGKILL"), ("stop", "no sign of life")],
+)
 def test_a_worker_that_dies_or_freezes_is_replaced(site: Any, tmp_path: Path, crash: str, says: str) -> None:
     here = site(critic=f'crash = "{crash}"\ncrash_at = 2\ncrash_once = "{tmp_path}/crashed"')
     goals, stream = here.follow(here.submit())
@@ -215,6 +218,7 @@ def test_a_worker_that_dies_again_and_again_is_replaced_with_growing_pauses(site
     here = site(wait=False, config=WorkerConfig(backoff_s=0.05, warm_up_s=0))
     here.client.wait_ready(30)
     pids: set[int] = set()
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         if len(pids) == 1:
             waiting = here.submit()  # while the second one loads, which will be killed, and the third, too
@@ -226,6 +230,7 @@ def test_a_worker_that_dies_again_and_again_is_replaced_with_growing_pauses(site
     assert pong.state == "loading" and "another one starts in 0.2 s" in pong.detail
     assert here.worker._restarts == 3
     assert here.follow(waiting)[1].status is SequenceStatus.VERIFIED, "no worker had it yet, so none has lost it"
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_files, "nothing of the dead ones is left open"
 
 
 def test_no_process_is_left_behind(site: Any) -> None:
