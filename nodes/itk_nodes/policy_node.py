@@ -59,7 +59,7 @@ class PolicyNode:
         parameters.check_values(
             node, parameters.range_check({"max_goal_age_s": 1e-3, "node_timeout_s": 1.5}), tuple(DEFAULTS)
         )
-        self._start = values["subgoals"].rstrip("/")
+        self._start = node.resolve_topic_name(values["subgoals"].rstrip("/"))
         self._desk = GoalDesk(self._now_ns())
         self._lock = threading.RLock()
         self._task: _Open | None = None

@@ -25,7 +25,7 @@ class RecordNode:
         values = parameters.declare(node, DEFAULTS)
         if not values["record_path"]:
             raise ConfigError("record_path is empty; give a new file: -p record_path:=run.mcap")
-        at = values["subgoals"].rstrip("/")
+        at = node.resolve_topic_name(values["subgoals"].rstrip("/"))
         image = values["image"].rstrip("/") or f"{at}/image"
         self._node = node
         self.recorder = Recorder(Path(values["record_path"]), {"node": at})
