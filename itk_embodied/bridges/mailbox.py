@@ -35,8 +35,7 @@ class Mailbox(Generic[T]):
     def take_all(self) -> list[T]:
         """Everything that is in it, oldest first."""
         with contextlib.suppress(BlockingIOError):
-            while self._read.recv(4096):
-                pass
+            self._read.recv(4096)  # what is left over, if ever, wakes the reader once more
         items = []
         while self._items:
             items.append(self._items.popleft())

@@ -183,7 +183,10 @@ class ServiceLoop:
         message = with_fields(message, session=self.session)
         parts = encode(message, payload)
         record.sent.append(parts)
-        self._sockets.pub.send_multipart(parts, copy=False)
+        topic, header, body = parts
+        self._sockets.pub.send(topic, zmq.SNDMORE)
+        self._sockets.pub.send(header, zmq.SNDMORE)
+        self._sockets.pub.send(body, copy=False)
         self.tally.note(message)
         if isinstance(message, SubgoalMessage) and message.status == "verified" and record.progress.verified == 1:
             self.tally.first.add(time.monotonic() - record.job.taken_s)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from functools import cache
 from typing import Annotated, Literal, TypeAlias
 
 import msgspec
+import msgspec.inspect
 from msgspec import Meta
 
 VERSION = 1
@@ -54,10 +56,22 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind"):
     session: Id = ""
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
+        for name in _float_fields(type(self)):
             value = getattr(self, name)
-            if isinstance(value, float) and not math.isfinite(value):
+            if value is not None and not math.isfinite(value):
                 raise ValueError(f"{name} is {value}; a finite number is needed")
+
+
+@cache
+def _float_fields(kind: type[Header]) -> tuple[str, ...]:
+    """Looked at for every message on its way, so found out only once."""
+    found = []
+    for field in msgspec.structs.fields(kind):
+        info = msgspec.inspect.type_info(field.type)
+        options = info.types if isinstance(info, msgspec.inspect.UnionType) else (info,)
+        if any(isinstance(option, msgspec.inspect.FloatType) for option in options):
+            found.append(field.name)
+    return tuple(found)
 
 
 def stamp_to_ns(stamp_s: float) -> int:
