@@ -171,6 +171,19 @@ class DiagnosticArray(Message):
     status: list[DiagnosticStatus] = field(default_factory=list)
 
 
+@_message("rcl_interfaces/msg/Log")
+class Log(Message):
+    """A line on /rosout. ``level``: 10 debug, 20 info, 30 warn, 40 error, 50 fatal, as in Python's logging."""
+
+    stamp: Time = field(default_factory=Time)
+    level: int = 0
+    name: str = ""
+    msg: str = ""
+    file: str = ""
+    function: str = ""
+    line: int = 0
+
+
 @_message("rcl_interfaces/msg/SetParametersResult")
 class SetParametersResult(Message):
     successful: bool = False

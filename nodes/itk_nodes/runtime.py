@@ -17,6 +17,7 @@ from itk_embodied import ros
 from itk_embodied.bridges.sockets import DEFAULT_REQUESTS, DEFAULT_STREAM
 from itk_embodied.errors import ConfigError, ItkError
 from itk_embodied.ros.rosbridge import BridgeOptions, RosbridgeBackend
+from itk_nodes import rosout
 from itk_nodes.parameters import refuse_unknown
 
 _SPIN_S = 0.1
@@ -122,6 +123,7 @@ def run_node(
             closing.callback(ros.try_shutdown)
             node = ros.create_node(name)
             closing.callback(node.destroy_node)
+            closing.callback(rosout.attach(node))
             made = make(node, options) if parser else make(node)
             closing.callback(made.close)
             refuse_unknown(node, theirs)

@@ -14,6 +14,7 @@ from itk_embodied import ros
 from itk_embodied.errors import ConfigError
 from itk_embodied.pipeline import VisualSubgoalPipeline
 from itk_embodied.ros.pictures import stamp_ns
+from itk_nodes import rosout
 from itk_nodes.lifecycle_graph import EDGES, State, edge
 
 MANUAL = ("--ros-args", "-p", "autostart:=false")
@@ -224,3 +225,15 @@ def test_every_status_names_the_session(bench: Any) -> None:
     values = {pair.key: pair.value for pair in b.heard["diagnostics"][-1].status[0].values}
     assert b.ends[0]["session"] == b.subject.session == values["session"]
     assert json.loads(b.heard["status"][0].data)["terminal"] is True
+
+
+def test_log_lines_go_to_rosout(bench: Any) -> None:
+    b = bench(pipeline_of(), MANUAL)
+    end = rosout.attach(b.at)
+    lines = b.listen("/rosout", ros.message_type("rcl_interfaces/msg/Log"))
+    b.at.get_logger().warning("hot")
+    b.until(lambda: lines)
+    end()
+    b.at.get_logger().error("unheard")
+    assert [(one.name, one.level, one.msg) for one in lines] == [("visual_subgoal_node", 30, "hot")]
+    assert lines[0].stamp.sec > 1_600_000_000
