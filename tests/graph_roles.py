@@ -66,7 +66,7 @@ def interrupt(signum: int, frame: object) -> None:
 
 def robot(stream: str, requests: str) -> None:
     """Follows one task, whoever submits it, and says what it received."""
-    with SubgoalClient(stream, requests) as client:
+    with SubgoalClient(stream, requests, patience_s=0) as client:
         client.wait_ready(20)
         say(ready=True)
         try:

@@ -120,7 +120,7 @@ def test_a_killed_node_is_noticed_by_the_robot(run: Callable[..., Process]) -> N
     robot.hear("heard")
     node.process.kill()
     error = robot.hear("error")["error"]
-    assert "tcp://127.0.0.1:" in error and "budget 3 s" in error and "submit again" in error
+    assert "tcp://127.0.0.1:" in error and "budget 3 s" in error and "Check that it runs" in error
     assert robot.process.wait(10) == 0
 
 
