@@ -75,7 +75,7 @@ class ProcessWorker:
         self._watch = Watch(self.config, 0.0)
         self._spawn_at_s = 0.0
         self._ready = False
-        self._broken = ""
+        self._broken = self._lost = ""
         self._job: Job | None = None
         self._sent = False  # whether this worker has the job
         self._assembler: Assembler | None = None
@@ -168,15 +168,10 @@ class ProcessWorker:
             return
         self._watch = Watch(self.config, now_s)
         self._ready = self._sent = False
-        setup = Setup(
-            stack=self._stack,
-            encoding=self._encoding,
-            records=self._on_sequence is not None,
-            warm_up_s=self.config.warm_up_s,
-            log_level=logging.getLogger().getEffectiveLevel(),
-            settings=self._settings,
-        )
-        self._tell(setup)
+        records = self._on_sequence is not None
+        level = logging.getLogger().getEffectiveLevel()
+        limits: dict[str, Any] = {"warm_up_s": self.config.warm_up_s, "log_level": level, "settings": self._settings}
+        self._tell(Setup(stack=self._stack, encoding=self._encoding, records=records, **limits))
 
     def _take_job(self, job: Job) -> None:
         self._job = job
@@ -254,10 +249,10 @@ class ProcessWorker:
     def _on_state(self, state: State) -> None:
         if state.state == "ready":
             self._watch.loaded()
-            self._ready = True
+            self._ready, self._lost = True, ""
         elif state.state == "broken":
             self._broken = state.detail
-        self._post(StateReport(state.state, state.detail, state.stack))
+        self._post(StateReport(state.state, state.detail or self._lost, state.stack))
         if self._job is not None and not self._sent and (self._ready or self._broken):
             self._take_job(self._job)
 
@@ -283,8 +278,9 @@ class ProcessWorker:
         delay_s = self._backoff.failed()
         self._spawn_at_s = time.monotonic() + delay_s
         self._restarts += 1
-        log.error("%s; another one starts in %g s", reason, delay_s)
-        self._post(StateReport("loading", f"{reason}; another one starts in {delay_s:g} s"))
+        self._lost = f"{reason}; another one starts after {delay_s:g} s"
+        log.error("%s", self._lost)
+        self._post(StateReport("loading", self._lost))
         self._post(RestartReport(self._restarts, reason))
         job = self._job
         if job is not None and self._sent:

@@ -109,7 +109,7 @@ def _signals() -> Iterator[threading.Event]:
 def _log_message(message: TaskMessage, payload: Part) -> None:
     """In the I/O thread: one line for what matters of a task."""
     if isinstance(message, PlanMessage):
-        log.info("task planned: %d steps", len(message.steps), extra={"task_id": message.task_id, "event": "plan"})
+        log.info("task planned, steps: %d", len(message.steps), extra={"task_id": message.task_id, "event": "plan"})
     elif isinstance(message, AttemptMessage):
         log.debug(
             "step %d, attempt %d: %s",

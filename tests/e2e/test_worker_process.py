@@ -227,7 +227,7 @@ def test_a_worker_that_dies_again_and_again_is_replaced_with_growing_pauses(site
         while here.worker.pid in pids or here.worker.pid is None:
             time.sleep(0.005)
     pong = here.client.ping()
-    assert pong.state == "loading" and "another one starts in 0.2 s" in pong.detail
+    assert pong.state == "loading" and "another one starts after 0.2 s" in pong.detail
     assert here.worker._restarts == 3
     assert here.follow(waiting)[1].status is SequenceStatus.VERIFIED, "no worker had it yet, so none has lost it"
     assert len(list(Path("/proc/self/fd").iterdir())) <= open_files, "nothing of the dead ones is left open"
