@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 TASK ?= put the red cube in the drawer
 SEED ?= 7
 OUT ?= out/demo
+SOAK_S ?= 1800
 
-.PHONY: ros-env help setup demo demo-ros2 test lint clean
+.PHONY: ros-env help setup demo demo-ros2 test lint clean soak
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -32,6 +33,10 @@ demo-ros2: setup ros-env  ## the same over real ROS 2: camera, node and robot ar
 
 test: setup lint  ## lint, types, then the whole test suite
 	@$(BIN)/python -m pytest
+
+soak: setup  ## half an hour at full rate with clients coming and going, and 100,000 hostile messages (SOAK_S=seconds)
+	@ITK_SOAK_S=$(SOAK_S) ITK_EXAMPLES=100000 ITK_SOAK_JSON=out/soak.json $(BIN)/python -m pytest -m soak tests/e2e
+	@cat out/soak.json
 
 lint: setup  ## ruff and mypy
 	@$(BIN)/ruff check .

@@ -13,6 +13,7 @@ from itk_embodied.bridges.wire import (
     AttemptMessage,
     Encoding,
     EndMessage,
+    ImageInfo,
     PlanMessage,
     StepInfo,
     SubgoalMessage,
@@ -25,6 +26,7 @@ from itk_embodied.types import (
     AttemptStarted,
     Event,
     Frame,
+    Image,
     Plan,
     PlanReady,
     SequenceEnded,
@@ -149,7 +151,7 @@ class EventEncoder:
         )
 
     def _subgoal(self, subgoal: Subgoal) -> tuple[SubgoalMessage, Part]:
-        image, payload = (None, b"") if subgoal.image is None else encode_image(subgoal.image, self._encoding)
+        image, payload = (None, b"") if subgoal.image is None else self._encode(subgoal.image)
         chosen = subgoal.accepted if subgoal.image is not None else None
         prompt = chosen.prompt if chosen else subgoal.step.prompt or ""
         message = SubgoalMessage(
@@ -173,6 +175,10 @@ class EventEncoder:
             error=clip(subgoal.error, _TEXT),
         )
         return message, payload
+
+    def _encode(self, image: Image) -> tuple[ImageInfo, Part]:
+        """Raw pixels are hashed already, as ``image_sha256``; twice would cost more than sending them."""
+        return encode_image(image, self._encoding, hashed=self._encoding != "raw")
 
     def _end(self, sequence: SubgoalSequence) -> EndMessage:
         return EndMessage(
