@@ -10,6 +10,7 @@ import socket
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from itk_embodied.bridges.codec import Part, clip
@@ -119,9 +120,16 @@ def _load(setup: Setup) -> Any:
     return build_pipeline(setup.stack, **setup.settings)
 
 
+def _be_first_to_go() -> None:
+    """Where memory runs out, Linux shall end the models, which are replaced, and not the service."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+
+
 def main() -> None:
     """``python -m itk_embodied.bridges.worker_child FD``: serve the socket that was handed down."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the service's business; it ends us
+    _be_first_to_go()
     descriptor = int(sys.argv[1])
     os.set_inheritable(descriptor, False)
     sock = socket.socket(fileno=descriptor)
