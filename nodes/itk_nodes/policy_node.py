@@ -169,10 +169,13 @@ class PolicyNode:
 
     def _on_session(self, session: str) -> None:
         """A node that was restarted knows nothing of the task that was open, so nobody else would ever end it."""
-        if session and session != self._session:
-            task, before, self._session = self._task, self._session, session
-            if task is not None and before and task.session == before and task.end is None:
-                self._finish(task, "failed", f"{self._start} was restarted; the task it worked on is lost")
+        if not session:
+            return
+        self._session, task = session, self._task
+        if task is not None and not task.session:
+            task.session = session  # a goal came before anything said whose it was
+        elif task is not None and task.session != session and task.end is None:
+            self._finish(task, "failed", f"{self._start} was restarted; the task it worked on is lost")
 
     # What goes on
 
