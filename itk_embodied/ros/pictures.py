@@ -92,12 +92,19 @@ def image_message(image: Image, stamp_nanoseconds: int, frame_id: str) -> Any:
         encoding="rgb8",
         is_bigendian=0,
         step=width * 3,
-        data=array.array("B", image.tobytes()),
+        data=_array(np.ascontiguousarray(image)),
     )
 
 
 def compressed_message(payload: Part, kind: str, stamp_nanoseconds: int, frame_id: str) -> Any:
     """A sensor_msgs/CompressedImage of bytes that are PNG or JPEG already."""
     return ros.message_type("sensor_msgs/msg/CompressedImage")(
-        header=header(stamp_nanoseconds, frame_id), format=kind, data=array.array("B", bytes(payload))
+        header=header(stamp_nanoseconds, frame_id), format=kind, data=_array(payload)
     )
+
+
+def _array(data: Any) -> array.array[int]:
+    """One copy, whatever holds the bytes; what rclpy's messages keep as it is."""
+    copy = array.array("B")
+    copy.frombytes(data)
+    return copy

@@ -163,4 +163,5 @@ def _factory(options: BridgeOptions, on_message: Callable[[bytes], None]) -> Any
     logging.getLogger("roslibpy").setLevel(logging.ERROR)  # its own lines repeat ours
     factory = Factory(options.url)
     factory.setProtocolOptions(autoPingInterval=_PING_S, autoPingTimeout=_PONG_S, openHandshakeTimeout=_PING_S)
+    factory.setProtocolOptions(utf8validateIncoming=False)  # decoding validates it
     return factory
