@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -76,21 +77,33 @@ def lora_config(settings: LoraSettings) -> Any:
 
 def save_trained(trainer: Any, processor: Any, checkpoint: Checkpoint, out: Path, *, lora: bool) -> Path:
     """``out/adapter`` (LoRA, safetensors) or ``out/model``, as a stack's ``lora`` or ``checkpoint`` takes it."""
-    import torch
-
     folder = out / ("adapter" if lora else "model")
-    if not lora:
-        # What learned in float32 is used in bfloat16; autocast made it so all along.
-        for parameter in trainer.accelerator.unwrap_model(trainer.model).parameters():
-            if trainer.accelerator.num_processes == 1:
-                parameter.data = parameter.data.to(torch.bfloat16)
     trainer.save_model(str(folder))
     if trainer.accelerator.is_main_process:
         processor.save_pretrained(folder)
         if checkpoint.folder and (checkpoint.folder / NOTES_FILE).is_file():
             shutil.copyfile(checkpoint.folder / NOTES_FILE, folder / NOTES_FILE)
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use to who loads the model
+        if not lora:
+            _halve(folder)
+    trainer.accelerator.wait_for_everyone()
     return folder
+
+
+def _halve(folder: Path) -> None:
+    """Store in bfloat16 what learned in float32: it is used so, and autocast made it so all along."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    for path in folder.glob("*.safetensors"):
+        halves = {k: v.bfloat16() if v.dtype == torch.float32 else v for k, v in load_file(path).items()}
+        staging = path.with_suffix(".partial")
+        save_file(halves, staging, {"format": "pt"})
+        staging.chmod(path.stat().st_mode)
+        staging.replace(path)
+    config = json.loads((folder / "config.json").read_text())
+    config["dtype"] = "bfloat16"
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 def training_arguments(kind: type, preset: Preset, out: Path, seed: int, **ours: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,7 @@ def train_critic_rl(
     settings = msgspec.structs.replace(settings, reward=reward)
     role = tuned_generator(read_stack(stack).generator, settings.generator)
     scorer = load_judge(judge)
+    _own_gpu()
     generator: Generator = build_role(role)
     source: Cases
     if sets is not None:
@@ -77,6 +79,14 @@ def train_critic_rl(
         seed=seed,
         progress=progress,
     )
+
+
+def _own_gpu() -> None:
+    """Under a launcher every process has a GPU of its own; the generator must go to that one too."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def tuned_generator(role: RoleSpec, changes: Mapping[str, Any]) -> RoleSpec:
