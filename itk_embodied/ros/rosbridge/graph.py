@@ -55,6 +55,11 @@ class BridgeGraph(Graph):
     def close(self) -> None:
         self._link.close()
 
+    @property
+    def connected(self) -> bool:
+        """Whether the bridge is there now."""
+        return self._up
+
     # Out
 
     def add_publisher(self, publisher: Publisher) -> None:
