@@ -256,12 +256,10 @@ class AsyncSubgoalClient:
     async def _request(
         self, request: Request, kind: type[R], budget_s: float | None = None, payload: Part = b""
     ) -> Answer[R]:
-        """As `SubgoalClient._request`. Every request has a socket to itself, so that one that was cancelled or not
-        answered can be closed with all that is queued in it, and others go on."""
+        """Every request has a socket to itself: one that was cut off is closed with all that is queued in it."""
         budget_s = self.link_rules.timeout_s if budget_s is None else budget_s
-        exchange = Exchange(
-            request, kind, self.requests_address, budget_s=budget_s, now_s=time.monotonic(), payload=payload
-        )
+        now_s = time.monotonic()
+        exchange = Exchange(request, kind, self.requests_address, budget_s=budget_s, now_s=now_s, payload=payload)
         dealer = self._idle.pop() if self._idle else self._new_dealer()
         answer: Answer[R] | None = None
         try:
