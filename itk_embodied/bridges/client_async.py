@@ -200,8 +200,7 @@ class AsyncSubgoalClient:
         last = "nobody answers"
         while (left_s := ends_s - time.monotonic()) > 0:
             try:
-                budget_s = min(left_s, self.link_rules.timeout_s)
-                pong = (await self._request(Ping(request_id=new_id()), Pong, budget_s)).reply
+                pong = (await self._request(Ping(request_id=new_id()), Pong, min(left_s, self.link_rules.timeout_s))).reply
             except TransportError:
                 continue
             last = judge_pong(pong, self.requests_address)
