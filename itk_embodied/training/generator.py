@@ -34,7 +34,7 @@ from itk_embodied.training.shards import Record, ShardSet
 EMA_EVERY = 4
 """The average of the weights follows every so many steps."""
 
-SHARE_KEPT = {"open": 0.4, "close": 0.4, "left_of": 0.6, "right_of": 0.6, "in_front_of": 0.6, "behind": 0.6, "at": 0.6}
+SHARE_KEPT = {"open": 0.4, "close": 0.4, "left_of": 0.9, "right_of": 0.9, "in_front_of": 0.9, "behind": 0.9, "at": 0.5}
 """Kinds of steps that are easy, or seldom asked for, are trained on less than the data has them."""
 
 
