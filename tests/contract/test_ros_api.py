@@ -43,6 +43,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str]:
         chosen.options = BridgeOptions(request.getfixturevalue("bridge").url)
     yield request.param
     ros.try_shutdown()
+    ros.use_backend("inproc")  # what other tests in this process expect
 
 
 @pytest.mark.skipif("rclpy" in BACKENDS, reason="this is the pytest that it starts")

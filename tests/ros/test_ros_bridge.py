@@ -27,6 +27,7 @@ def bridge() -> Iterator[RealBridge]:
         ros.init(args=[])
         yield bridge
         ros.try_shutdown()
+        ros.use_backend("inproc")  # what other tests in this process expect
 
 
 @pytest.fixture
