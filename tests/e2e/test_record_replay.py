@@ -20,6 +20,7 @@ from node_bench import NODE, Bench, pipeline_of
 from itk_embodied import ros
 from itk_embodied.errors import InputError
 from itk_embodied.recording import BagWriter, Recorder, read_bag, read_metadata
+from itk_nodes.record_node import RecordNode
 from itk_nodes.recorded import recorded_tasks
 from itk_nodes.replay import replay
 
@@ -215,6 +216,24 @@ def test_words_are_never_dropped_and_frames_are_where_the_disk_is_slow(tmp_path:
     assert all(words) and not all(kept) and recorder.dropped == kept.count(False)
     counts = Counter(message.topic for message in read_bag(tmp_path / "slow.mcap"))
     assert counts == {"/i": kept.count(True), "/s": 6}
+
+
+def test_the_recorder_as_a_node_of_its_own(bench: Any, tmp_path: Path) -> None:
+    bag = tmp_path / "apart.mcap"
+    b = bench(pipeline_of(True), ("--ros-args", "-p", "recorder:record_path:=" + str(bag)))
+    recorder = RecordNode(b.node("recorder"))
+    b.until(lambda: b.subject.lifecycle.active)
+    b.show()
+    b.until(lambda: b.subject.frames.count)
+    b.ask("put both away")
+    b.until(lambda: b.ends and len(b.heard["subgoal/compressed"]) == 2)
+    b.until(lambda: not recorder.recorder._queue)
+    recorder.close()
+    b.close()
+    counts = Counter(message.topic.removeprefix(NODE) for message in read_bag(bag))
+    assert (counts["/image"], counts["/task"], counts["/plan"], counts["/status"]) == (1, 1, 1, 3)
+    assert counts["/subgoal"] == counts["/subgoal/compressed"] == 2
+    assert replay(bag, tmp_path / "out", pipeline_of(True))
 
 
 def test_mistakes_are_told(bench: Any, tmp_path: Path) -> None:

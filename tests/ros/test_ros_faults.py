@@ -19,7 +19,7 @@ from itk_embodied.images import save_png
 pytestmark = pytest.mark.skipif(not have_ros(), reason=HOW)
 OK, STALE = 0, 3
 NOWHERE = ("--stream", "tcp://127.0.0.1:0", "--requests", "tcp://127.0.0.1:0")
-PATIENT = 40.0
+PATIENT = 60.0
 
 
 class Graph:
