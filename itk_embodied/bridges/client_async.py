@@ -56,10 +56,9 @@ R = TypeVar("R", bound=Reply)
 
 
 class AsyncSubgoalClient:
-    """Talks to one `SubgoalService` from one event loop; any number of its coroutines at a time.
+    """Talks to one `SubgoalService` from one event loop, for any number of its coroutines; arguments as `SubgoalClient`.
 
-    Every call may be cancelled at any point: nothing is left behind, and the client goes on working. Arguments as
-    those of `SubgoalClient`. Make it inside a running event loop, and close it there.
+    Every call may be cancelled anywhere: nothing is left behind. Make and close it inside a running event loop.
     """
 
     def __init__(
@@ -200,7 +199,8 @@ class AsyncSubgoalClient:
         last = "nobody answers"
         while (left_s := ends_s - time.monotonic()) > 0:
             try:
-                pong = (await self._request(Ping(request_id=new_id()), Pong, min(left_s, self.link_rules.timeout_s))).reply
+                budget_s = min(left_s, self.link_rules.timeout_s)
+                pong = (await self._request(Ping(request_id=new_id()), Pong, budget_s)).reply
             except TransportError:
                 continue
             last = judge_pong(pong, self.requests_address)
