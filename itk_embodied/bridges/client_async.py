@@ -56,7 +56,7 @@ R = TypeVar("R", bound=Reply)
 
 
 class AsyncSubgoalClient:
-    """Talks to one `SubgoalService` from one event loop, for any number of its coroutines; arguments as `SubgoalClient`.
+    """Talks to one `SubgoalService` from one event loop, for all its coroutines; arguments as `SubgoalClient`.
 
     Every call may be cancelled anywhere: nothing is left behind. Make and close it inside a running event loop.
     """
