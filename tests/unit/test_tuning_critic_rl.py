@@ -43,12 +43,13 @@ from itk_sim.language import instruction  # noqa: E402
 
 EMBEDDED = Path(__file__).parents[2] / "itk_embodied/checkpoints/critic"
 SMALL = (
-    "per_device_train_batch_size=4",
-    "num_generations=2",
+    "per_device_train_batch_size=8",
+    "num_generations=4",
     "max_completion_length=72",
     "save_steps=1",
     "warmup_steps=0",
     "learning_rate=1e-3",
+    "temperature=1.2",
 )
 
 
@@ -73,7 +74,7 @@ def painted(tmp_path_factory) -> Path:
     return folder
 
 
-def train(painted: Path, out: Path, *, steps: int = 3, **options) -> Path:
+def train(painted: Path, out: Path, *, steps: int = 2, **options) -> Path:
     options = {"cases": 6} | options
     return train_critic_rl(
         "package:checkpoints/critic", pairs_folder(), painted, out, preset="critic-rl-tiny", steps=steps,
@@ -81,17 +82,18 @@ def train(painted: Path, out: Path, *, steps: int = 3, **options) -> Path:
     )  # fmt: skip
 
 
+@pytest.mark.timeout(900)  # three runs; a busy machine is no failure
 def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     words = [
         sys.executable, "-m", "itk_embodied", "train", "critic-rl", "--data", pairs_folder(), "--painted", painted,
-        "--out", broken, "--steps", 3, "--cases", 6, "--threads", 1, *[w for c in SMALL for w in ("--set", c)],
+        "--out", broken, "--steps", 2, "--cases", 6, "--threads", 1, *[w for c in SMALL for w in ("--set", c)],
     ]  # fmt: skip
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": f"{root}:{root}/nodes:{root}/sim"}
     process = subprocess.Popen([str(word) for word in words], env=environment, stderr=subprocess.PIPE, text=True)
     whole = load_file(train(painted, tmp_path / "whole") / "model.safetensors")  # meanwhile
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 500
     while last_whole_checkpoint(broken) is None and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(signal.SIGKILL)
@@ -103,11 +105,11 @@ def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path:
     before = load_file(EMBEDDED / "model.safetensors")
     assert any(not torch.equal(before[name], whole[name]) for name in whole), "it learnt"
     rows = [list(csv.DictReader((tmp_path / name / "curves.csv").open())) for name in ("whole", "broken")]
-    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == ["1", "2", "3"]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == ["1", "2"]
     for name in ("reward", "accuracy", "length, tokens", "KL", "scorer failures"):
         assert [row[name] for row in rows[0]] == [row[name] for row in rows[1]]
     summary = json.loads((tmp_path / "whole/summary.json").read_text())
-    assert summary["steps"] == 3 and summary["scorer_failures"] == 0 and summary["regenerated"] > 0
+    assert summary["steps"] == 2 and summary["scorer_failures"] == summary["generator_failures"] == 0
     assert (tmp_path / "whole/curves.png").stat().st_size > 1000
     with pytest.raises(ConfigError, match="other cases"):
         train(painted, broken, cases=4)

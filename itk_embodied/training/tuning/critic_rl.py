@@ -43,6 +43,7 @@ CURVES = {
     "generator failures": "generator_failures",
     "scorer failures": "scorer_failures",
 }
+SHOWN = {"reward": "reward", "right": "accuracy", "gain": "step_gain", "kl": "kl", "judge failed": "scorer_failures"}
 
 
 def reinforce(
@@ -70,8 +71,10 @@ def reinforce(
     need_trl()
     from trl import GRPOConfig
 
+    from itk_embodied.training.tuning.bar import show_progress
+
     template = load_prompt(preset.prompt or "critic", CRITIC_PLACEHOLDERS)
-    arguments = training_arguments(GRPOConfig, preset, out, seed, disable_tqdm=not progress)
+    arguments = training_arguments(GRPOConfig, preset, out, seed)
     settings = {"model": model, "lora": lora, "seed": seed, "preset": preset.arguments, "freeze": preset.freeze}
     settings["reward"] = msgspec.structs.asdict(preset.reward)
     resume = claim(out, settings | about)
@@ -88,6 +91,7 @@ def reinforce(
         peft_config=lora_config(preset.lora) if lora else None,
         callbacks=[_curves(out)],
     )
+    show_progress(trainer, "critic RL", SHOWN, progress)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if trainer.accelerator.is_main_process:
         write_curves(out, trainer.state.log_history, CURVES)

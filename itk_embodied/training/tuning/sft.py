@@ -49,6 +49,8 @@ def fine_tune(
     need_trl()
     from trl import SFTConfig, SFTTrainer
 
+    from itk_embodied.training.tuning.bar import show_progress
+
     settings = changed(load_preset(preset, role), changes, steps=steps, lora=lora)
     rows = load_rows(data, role)
     files = [str(path) for path in parquet_files(data)]
@@ -59,7 +61,6 @@ def fine_tune(
         out,
         seed,
         max_length=None,  # cutting a row could cut a picture in two
-        disable_tqdm=not progress,
     )
     whole = {"model": model, "lora": lora, "seed": seed, "data": files, "rows": len(rows), "preset": settings.arguments}
     resume = claim(out, whole | {"freeze": settings.freeze})
@@ -75,6 +76,7 @@ def fine_tune(
         )
     except ValueError as error:
         raise ConfigError(f"TRL does not take these settings: {error}") from error
+    show_progress(trainer, f"{role} SFT", {"loss": "loss", "right": "mean_token_accuracy"}, progress)
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
     if trainer.accelerator.is_main_process:
         write_curves(out, trainer.state.log_history, CURVES)
