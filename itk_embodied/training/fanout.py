@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import Any
 
 from itk_embodied.errors import InputError, MissingDependencyError
@@ -75,25 +76,38 @@ class _Actor:
 
 
 def _on_ray(items: Sequence[int], work: Work, workers: int) -> Iterator[dict[str, Any]]:
+    with ray_session(workers) as ray:
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        data = ray.data.from_items([{"item": item} for item in items], override_num_blocks=len(items))
+        actor: Any = _Actor
+        pool = ray.data.ActorPoolStrategy(size=min(workers, len(items)))
+        done = data.map(actor, fn_constructor_args=(work,), compute=pool, num_cpus=1)
+        for row in done.iter_rows():
+            yield row["result"]
+
+
+@contextmanager
+def ray_session(workers: int) -> Iterator[Any]:
+    """Ray, for several stages one after another: the session that is open, or a new one that is closed at the end.
+
+    Raises:
+        MissingDependencyError: Ray is not installed.
+    """
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise MissingDependencyError(f"{error.name} is not installed; --ray needs: {RAY_LINE}") from error
-    mine = not ray.is_initialized()
-    if mine:
-        # The actors must find what this process can import.
-        environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
-        local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False}
-        chosen = {} if os.environ.get("RAY_ADDRESS") else local
-        ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **chosen)
+    if ray.is_initialized():
+        yield ray
+        return
+    # The actors must find what this process can import.
+    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}}
+    local: dict[str, Any] = {"num_cpus": workers + 1, "include_dashboard": False}
+    local["_system_config"] = {"worker_niceness": 0}  # on one machine this is the job, nothing to run beside another
+    chosen = {} if os.environ.get("RAY_ADDRESS") else local
+    ray.init(runtime_env=environment, log_to_driver=False, logging_level=logging.ERROR, **chosen)
     try:
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        data = ray.data.from_items([{"item": item} for item in items], override_num_blocks=len(items))
-        actor: Any = _Actor
-        done = data.map(actor, fn_constructor_args=(work,), concurrency=min(workers, len(items)), num_cpus=1)
-        for row in done.iter_rows():
-            yield row["result"]
+        yield ray
     finally:
-        if mine:
-            ray.shutdown()
+        ray.shutdown()

@@ -193,10 +193,11 @@ def test_the_same_stages_run_on_a_local_ray(tmp_path):
     pytest.importorskip("ray", reason=f"needs Ray: {fanout.RAY_LINE}")
     settings = RolloutSettings("drawer", attempts=2, misled=0.0, shard_size=2, families=("open_drawer",))
     folders = {"here": tmp_path / "here", "ray": tmp_path / "ray"}
-    for name, folder in folders.items():
-        made = make_rollouts(folder, 2, settings, ray=name == "ray", roles=unknowing, progress=False)
-        assert made == 1
-        build_sets(folder, folder / "sets", SetSettings(), ray=name == "ray", progress=False)
+    with fanout.ray_session(1):
+        for name, folder in folders.items():
+            made = make_rollouts(folder, 2, settings, ray=name == "ray", roles=unknowing, progress=False)
+            assert made == 1
+            build_sets(folder, folder / "sets", SetSettings(), ray=name == "ray", progress=False)
     for name in ("trajectories.jsonl", "attempts.npy", "after.npy"):
         one, other = (folder / "shard-00000" / name for folder in folders.values())
         assert one.read_bytes() == other.read_bytes(), name

@@ -10,6 +10,7 @@ import hashlib
 import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import msgspec
 from tqdm import tqdm
 
 from itk_embodied.errors import InputError
-from itk_embodied.training.fanout import fan_out
+from itk_embodied.training.fanout import fan_out, ray_session
 from itk_embodied.training.rollouts.store import RolloutSet
 from itk_embodied.training.sets.card import write_card
 from itk_embodied.training.sets.extract import RowMaker, Survey
@@ -67,13 +68,14 @@ def build_sets(
     parts = out / f".parts-{name}"
     rows: dict[str, dict[str, int]] = {}
     chosen: dict[str, Chosen] = {}
-    for split, numbers in shards.items():
-        if numbers:
-            say = _bar(progress, split)
-            chosen[split] = _survey(rollouts, numbers, settings, workers, ray, say)
-            rows[split] = _rows(rollouts, numbers, settings, chosen[split], parts, workers, ray, say)
-            for file in FILE_NAMES:
-                merge_parts(parts, file, numbers, set_file(out, file, split))
+    with ray_session(workers) if ray else nullcontext():
+        for split, numbers in shards.items():
+            if numbers:
+                say = _bar(progress, split)
+                chosen[split] = _survey(rollouts, numbers, settings, workers, ray, say)
+                rows[split] = _rows(rollouts, numbers, settings, chosen[split], parts, workers, ray, say)
+                for file in FILE_NAMES:
+                    merge_parts(parts, file, numbers, set_file(out, file, split))
     record: dict[str, Any] = {
         "schema_version": 1,
         "made": name,
