@@ -119,6 +119,7 @@ class VisualSubgoalNode:
         self._release()  # what a configuring that failed has left
         if self._value("record_path"):
             known = {name: str(self._value(name)) for name in parameters.SUBGOAL_NODE}
+            known["stack"] = str(self._pipeline) if isinstance(self._pipeline, str | Path) else "custom"
             self.out.start_recording(Path(self._value("record_path")), {"node": NAME, **known})
         service = SubgoalService(
             self._pipeline, self._config, on_message=self._on_message, on_sequence=self._on_sequence

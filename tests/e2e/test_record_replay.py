@@ -76,6 +76,7 @@ def test_a_bag_holds_what_the_node_heard_and_said_and_a_ros_2_tool_reads_it(benc
     assert types[f"{NODE}/image"] == "sensor_msgs/msg/Image"
     assert [bytes(p.data[:4]) for p in pictures] == [b"\x89PNG"] * 2
     assert read_metadata(bag)["node"] == "visual_subgoal_node" and read_metadata(bag)["seed"] == "0"
+    assert read_metadata(bag)["stack"] == "custom"
 
 
 def test_a_replay_is_the_same_byte_for_byte(bench: Any, tmp_path: Path) -> None:
