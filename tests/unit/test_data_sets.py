@@ -189,6 +189,7 @@ def test_without_ray_the_install_line_is_said(monkeypatch):
         list(fan_out([1], double, ray=True))
 
 
+@pytest.mark.slow
 def test_the_same_stages_run_on_a_local_ray(tmp_path):
     pytest.importorskip("ray", reason=f"needs Ray: {fanout.RAY_LINE}")
     settings = RolloutSettings("drawer", attempts=2, misled=0.0, shard_size=2, families=("open_drawer",))

@@ -38,7 +38,7 @@ def measure_looks(image: Image, record: Record, place_px: tuple[float, float] | 
         Measure("natural", "soft", max(0.0, soft), 0.3, "the picture is blurred"),
         Measure("natural", "likeness", 1 - likeness(image, should, sure), 0.12, "the picture is not like the scene"),
     ]
-    if record.step.obj is not None and thing.any():
+    if record.step.obj is not None and place_px is not None and thing.any():
         measures += _thing(image, should, thing, odd, fine, fine_wanted, record.step.obj)
     elsewhere = float((odd & ~thing).sum()) / scale**2
     says = "there are things that do not belong there"

@@ -68,7 +68,7 @@ class Texts:
         if self.style == "embedded":
             return format_plan(plan, thought=f"{listing(state)};{meaning(task.intents)}")
         goal = meaning(task.intents).removeprefix("goal ").replace(";", ", ")
-        order = "; ".join(instruction(step) for step in steps) or task.refusal
+        order = "; ".join(instruction(step) for step in steps) or task.refusal.rstrip(".")
         return format_plan(plan, thought=f"Seen: {_seen(state)}. Asked for: {goal}. So: {order}.")
 
     def verdict_asked(self, step: str, prompt: str) -> list[Message]:
