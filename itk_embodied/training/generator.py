@@ -50,7 +50,7 @@ class _Run:
         self.journal = Journal(config.out)
         self.shards = ShardSet(config.data)
         if len(self.shards) < config.batch:
-            raise ConfigError(f"{config.data} has {len(self.shards)} pairs; run: itk-embodied train data")
+            raise ConfigError(f"{config.data} has {len(self.shards)} pairs; run: itk-embodied train data pairs")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.seen, self.stage, self.elapsed_s = 0, 0, 0.0
         self.reader = read_sentences(config)
