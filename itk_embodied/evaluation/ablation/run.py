@@ -79,7 +79,8 @@ def run_ablation(config: Ablation, progress: Progress) -> dict[str, Any]:
         shards = ShardSet(config.data, "held-out")
         records = drawn(shards, config.steps, config.seed) if len(shards) else []
         if config.steps and not records:
-            raise ConfigError(f"{config.data} has no held-out pairs; make some (itk-embodied train data pairs) or --steps 0.")
+            hint = "make some (itk-embodied train data pairs) or give --steps 0"
+            raise ConfigError(f"{config.data} has no held-out pairs; {hint}.")
         with Table() as table:
             _measure(config, stack, critics, todo, records, table, progress)
     found = [_kept(cells / f"{row.slug}.json", config) for row in rows]
