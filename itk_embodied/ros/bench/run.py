@@ -124,6 +124,12 @@ def measure(path: Comparison, python: str, url: str, rounds: int) -> dict[str, A
                 sender, receiver = ends[who]
                 compared = receiver if path.direction == "into" else sender
                 _turn(sender, receiver, compared, figures[who] if turn else Figures())
+    for who, found in figures.items():
+        if not found.latency_ms or not found.rates:
+            raise TransportError(
+                f"none of {found.lost} messages of {path.bare if who == 'bare' else path.ours} arrived over "
+                f"{path.transport}: nothing to compare; end what else uses this ROS domain, or try again."
+            )
     bare, ours = figures["bare"].summary(), figures["ours"].summary()
     latency = ours["latency_ms"] / bare["latency_ms"]
     throughput = ours["messages_per_s"] / bare["messages_per_s"]
