@@ -39,9 +39,16 @@ def memory_kb(what: str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith(what)).split()[1])
 
 
+@settings(max_examples=20, deadline=None, database=None)
+@given(hostile, st.integers(0, 2**64), st.text())
+def draw_some(parts: list[bytes], number: int, text: str) -> None:
+    """Nothing but draws: on a new machine Hypothesis makes its tables of characters and constants (200 MB) for them."""
+
+
 @pytest.fixture(scope="module")
 def peak() -> Iterator[None]:
     """The process's peak of resident memory, from here on."""
+    draw_some()
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
     before = memory_kb("VmRSS")
