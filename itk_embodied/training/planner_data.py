@@ -35,7 +35,7 @@ def plan_question(
 
     With ``listing_given`` what the picture shows is told and only what follows from it is learnt.
     """
-    seen, meant = listing(state), meaning(task.intents)
+    seen, meant = listing(state), meaning(task.intents, state)
     answer = format_plan(plan_steps(task), thought=f"{seen};{meant}")
     cut = answer.index(";goal ")
     return Question(text or task.text, ((answer[:cut], not listing_given), (answer[cut:], True)), task.family)

@@ -21,11 +21,13 @@ from itk_sim.tasks import TaskSpec, sample_task
 HARD = ("tower", "sort", "swap", "every_cube", "clear_table", "chain", "chain", "covered", "stack", "put_in_drawer",
         "take_out_of_drawer", "unstack", "impossible", "impossible")  # fmt: skip
 HARD_SHARE = 0.5
-SLIP_SHARE, STRAY_SHARE, COINED_SHARE = 0.12, 0.12, 0.08
+SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE = 0.12, 0.12, 0.12, 0.3
 
 Value = TypeVar("Value")
 
 _VERBS = re.compile(r"\b(put|place|move|set|bring|position|lay|drop|stack|pile|rest|slide|shift|carry|get)\b", re.I)
+_COLOURS = "red|green|blue|yellow|orange|purple|white|teal|pink|grey|gray"
+_THING = re.compile(rf"\b({_COLOURS}) (cube|block|box|brick|bowl|dish|basin|container|mat|pad|placemat)\b", re.I)
 _STRAY = """so well now then listen robot hello hi good morning today next up task request instruction goal my wish is
 this as told before i think it would be nice great kindly for once quickly carefully gently slowly when you can right
 away if possible right here on my mark let us begin attention important note that remember to be clear"""
@@ -67,8 +69,9 @@ def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
     """The task's text as people also write it: with slips, stray words around it, and verbs nobody has heard."""
     text = task.text
     if task.feasible and rng.random() < COINED_SHARE:
-        coined = "".join(f"{rng.choice(_STARTS)}{rng.choice(_VOWELS)}" for _ in range(int(rng.integers(2, 4))))
-        text = _VERBS.sub(coined, text, count=1)
+        text = _VERBS.sub(_coined(rng), text, count=1)
+    if task.feasible and rng.random() < THING_SHARE:
+        text = _THING.sub(lambda match: _renamed(match[1], match[2], rng), text)
     if rng.random() < STRAY_SHARE:
         words = _STRAY.split()
         start = int(rng.integers(len(words)))
@@ -78,6 +81,26 @@ def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
     if rng.random() < SLIP_SHARE:
         text = _slip(text, rng)
     return text
+
+
+def _coined(rng: np.random.Generator) -> str:
+    """A word that no language has."""
+    return "".join(f"{rng.choice(_STARTS)}{rng.choice(_VOWELS)}" for _ in range(int(rng.integers(2, 4))))
+
+
+def _renamed(colour: str, noun: str, rng: np.random.Generator) -> str:
+    """A thing by words that are not to be known: its colour alone says what it is."""
+    odd = _coined(rng)
+    draw = rng.random()
+    if draw < 0.3:
+        return f"{odd} {colour} {noun}"
+    if draw < 0.5:
+        return f"{colour} {odd} {noun}"
+    if draw < 0.7:
+        return f"{colour} {odd}"
+    if draw < 0.85:
+        return f"{noun} {odd} {colour}"
+    return f"{noun} of {odd} {colour}" if draw < 0.92 else f"{noun} of {colour} {odd}"
 
 
 def _slip(text: str, rng: np.random.Generator) -> str:

@@ -57,9 +57,9 @@ def test_what_is_said_to_be_meant_leads_to_the_plan(shards: ShardSet) -> None:
         task = drawn_task(state, rng)
         if task.feasible:
             assert oracle_plan(task.intents, state) == task.steps
-            assert meaning(task.intents).count(";") == len(task.intents) - 1
+            assert meaning(task.intents, state).count(";") == len(task.intents) - 1
         else:
-            assert meaning(task.intents) == "goal none"
+            assert meaning(task.intents, state) == "goal none"
 
 
 def test_rough_text_keeps_its_colours_whole_or_is_one_slip_away(shards: ShardSet) -> None:
