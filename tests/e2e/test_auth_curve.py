@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import stat
 import time
@@ -15,7 +16,7 @@ import zmq
 import zmq.auth
 from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, gradient_image, plan_of
 
-from itk_embodied.bridges import ClientKeys, SubgoalClient
+from itk_embodied.bridges import AsyncSubgoalClient, ClientKeys, SubgoalClient
 from itk_embodied.bridges.codec import encode
 from itk_embodied.bridges.gate import Guard
 from itk_embodied.bridges.keys import AllowList, KeyPair, load_pair, load_public, new_keys
@@ -86,6 +87,22 @@ def test_anybody_else_gets_nothing(guarded: Any, who: str, caplog: pytest.LogCap
     assert friend.ping().state == "ready", "the others notice nothing"
     for secret in (robot.own.secret, load_pair(place.folder / "service.key_secret").secret):
         assert secret not in caplog.text and secret not in repr(robot) + repr(place.service.config)
+
+
+def test_the_asyncio_client_is_let_in_or_kept_out_alike(guarded: Any) -> None:
+    place = guarded()
+    where = (place.service.stream_address, place.service.requests_address)
+
+    async def goals_of(keys: ClientKeys | None, timeout_s: float) -> tuple[list[int], SequenceStatus | None]:
+        async with AsyncSubgoalClient(*where, keys=keys, timeout_s=timeout_s, patience_s=0) as client:
+            stream = client.subgoals(await client.submit(FRAME, "go"), deadline_s=10)
+            return [goal.step async for goal in stream], stream.status
+
+    assert asyncio.run(goals_of(place.keys("robot"), 5.0)) == ([1, 2], SequenceStatus.VERIFIED)
+    for keys in (None, place.keys("stranger")):
+        with pytest.raises(TransportError, match="no answer"):
+            asyncio.run(goals_of(keys, 0.5))
+    assert place.service.tally.submitted == 1
 
 
 def test_a_removed_key_is_cut_off_while_the_service_and_the_others_go_on(guarded: Any) -> None:
