@@ -107,7 +107,8 @@ def measure(path: Comparison, python: str, url: str, rounds: int) -> dict[str, A
         for who in figures:
             library = path.bare if who == "bare" else path.ours
             source, sink = (path.bare, library) if path.direction == "into" else (library, path.bare)
-            topic = f"/bench/{path.direction}/{who}"
+            # A name of its own: a graph remembers for a while what was killed, and its types.
+            topic = f"/bench_{os.getpid()}/{path.transport}/{path.direction}/{who}"
             extra = (url,) if url else ()
             pair = (End(python, source, "source", topic, path.kind, *extra),
                     End(python, sink, "sink", topic, path.kind, *extra))  # fmt: skip
