@@ -20,6 +20,7 @@ from itk_embodied.evaluation.stats import Rate
 from itk_embodied.training.corruptions import CORRUPTIONS
 from itk_embodied.training.critic_data import wrong_step
 from itk_embodied.training.critic_generated import Gallery
+from itk_embodied.training.judge.base import PASS
 from itk_embodied.training.judge_batch import BatchJudge
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_train import load_or_build_tokenizer
@@ -57,16 +58,18 @@ def battery(shards: ShardSet, count: int, seed: int = 0) -> list[Case]:
     return cases
 
 
-def painted(gallery: Gallery, most: int = 200) -> list[Case]:
-    """What the generator really painted, asked about in the plan's words; only pictures clearly right or wrong."""
-    cases = []
-    for good, numbers in ((True, gallery.right), (False, gallery.wrong)):
-        for number in numbers[:most]:
-            painting = gallery[number]
-            said = instruction(painting.record.step)
-            kind = "painted right" if good else "painted wrong"
-            cases.append(Case(painting.record.before, painting.image, f"{said} | {said}", kind, good))
-    return cases
+def painted(gallery: Gallery, most: int = 200, seed: int = 0) -> list[Case]:
+    """What the generator really painted, asked about in the plan's words: as many right as wrong ones by the judge."""
+    cases: dict[bool, list[Case]] = {True: [], False: []}
+    for number in np.random.default_rng([seed, 29]).permutation(len(gallery)):
+        painting = gallery[int(number)]
+        good, said = painting.judged.success, instruction(painting.record.step)
+        kind = "painted right" if good else "painted badly" if painting.judged.semantics >= PASS else "painted wrong"
+        if len(cases[good]) < most:
+            cases[good].append(Case(painting.record.before, painting.image, f"{said} | {said}", kind, good))
+        if min(map(len, cases.values())) >= most:
+            break
+    return cases[True] + cases[False]
 
 
 def score(cases: Sequence[Case], probabilities: Sequence[float], threshold: float) -> dict[str, Any]:
@@ -104,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--threshold", type=float, default=None, help="default: that of the checkpoint's itk.json")
     parser.add_argument("--generated", type=Path, default=Path("data/generated"), help="see critic_generated")
+    parser.add_argument("--rollouts", type=Path, default=Path("data/rollouts"), help="more paintings, if it is there")
     parser.add_argument(
         "--choose", type=float, default=None, metavar="SHARE",
         help="write to the checkpoint's itk.json the lowest threshold with at most this share of false accepts; "
@@ -116,7 +120,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     model = Qwen3VLForConditionalGeneration.from_pretrained(args.checkpoint, dtype=torch.float32)
     judge = BatchJudge(model, load_or_build_tokenizer(args.checkpoint))
     shards = ShardSet(args.data, "held-out")
-    cases = battery(shards, args.pairs, args.seed) + painted(Gallery(shards, args.generated))
+    cases = battery(shards, args.pairs, args.seed) + painted(
+        Gallery(shards, args.generated, args.rollouts), seed=args.seed
+    )
     judged = judge([(c.before, c.after) for c in cases], [c.text for c in cases])
     probabilities = [j.true_probability for j in judged]
     notes = json.loads((args.checkpoint / "itk.json").read_text())

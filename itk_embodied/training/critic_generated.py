@@ -1,16 +1,17 @@
 """Pictures that the embedded generator really paints, right and wrong: what the critic sees at run time.
 
-``python -m itk_embodied.training.critic_generated --count 2000`` paints steps of the simulator's pairs, checks each
-picture against the ground truth (`judge.edit.check_edit`) and keeps it under ``data/generated``. Few denoising
-steps and a single candidate make more mistakes, so their numbers vary.
+``python -m itk_embodied.training.critic_generated --count 2000`` paints steps of the simulator's pairs, has the
+simulator judge each picture and keeps it under ``data/generated``. Few denoising steps and a single candidate make
+more mistakes, so their numbers vary. Rollouts (`itk_embodied.training.rollouts`) hold such pictures too, some painted
+over painted ones.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,12 @@ from itk_embodied.errors import InputError
 from itk_embodied.training.corruptions import SEGMENT_ID, Corrupted
 from itk_embodied.training.critic_data import ask, shade, visible_places, wrong_step
 from itk_embodied.training.generator_text import slot_values
-from itk_embodied.training.judge.edit import EditCheck, check_edit
+from itk_embodied.training.judge.base import PASS, Subject
+from itk_embodied.training.judge.edit import check_edit
+from itk_embodied.training.judge.simulator import SimulatorJudge
+from itk_embodied.training.pixels import disc
+from itk_embodied.training.rollouts.lines import JudgeLine
+from itk_embodied.training.rollouts.store import RolloutSet
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.training.vlm_batch import Example
 from itk_embodied.types import Image
@@ -33,17 +39,27 @@ from itk_sim.language import grounded, instruction
 
 BATCH = 16
 DENOISING_STEPS, CANDIDATES = (2, 4, 8, 8), (1, 1, 3)
-CLEARLY_RIGHT, CLEARLY_WRONG = 0.6, 0.45
-"""A picture right by a hair is not taught as right, nor one wrong by a hair as wrong."""
+DOUBTFUL = 0.5
+"""A picture that the judge passes or fails by less than so many points is taught neither as right nor as wrong."""
 
 
 @dataclass(frozen=True, eq=False)
 class Painting:
-    """A generator's picture (uint8 RGB, as large as the record's) for a record's step, and what it is worth."""
+    """A generator's picture (uint8 RGB, as large as the record's) for a record's step, and the judge's word on it."""
 
     record: Record
     image: Image
-    check: EditCheck
+    judged: JudgeLine
+
+    @cached_property
+    def place_px(self) -> tuple[float, float] | None:
+        """Where the moved cube is seen in it, (u, v); None if nowhere."""
+        return check_edit(self.image, self.record).place_px
+
+    @classmethod
+    def of(cls, record: Record, image: Image) -> Painting:
+        """Judged by the simulator."""
+        return cls(record, image, JudgeLine.of(SimulatorJudge().judge(Subject.of(record), image)))
 
 
 def paint(shards: ShardSet, checkpoint: Path, out: Path, count: int, seed: int = 0) -> int:
@@ -69,12 +85,7 @@ def paint(shards: ShardSet, checkpoint: Path, out: Path, count: int, seed: int =
         (images,) = pipeline(
             frames, texts, steps, generators, output_type="np", return_dict=False, candidates=candidates
         )
-        checks = [asdict(check_edit(image, record)) for image, record in zip(images, records, strict=True)]
-        keys = [list(shards.keys[i]) for i in chosen]
-        staging = path.with_suffix(".partial")
-        with staging.open("wb") as file:
-            np.savez_compressed(file, images=np.stack(images), about=np.array(json.dumps([keys, checks])))
-        staging.replace(path)
+        keep(path, [shards.keys[i] for i in chosen], [Painting.of(*pair) for pair in zip(records, images, strict=True)])
         new += len(images)
     return new
 
@@ -93,39 +104,74 @@ def _prompt(record: Record, rng: np.random.Generator) -> str:
     return instruction(record.step) if rng.random() < 0.6 else grounded(record.step, record.before_state)
 
 
-class Gallery:
-    """Random access to the paintings of a split. ``right``, ``wrong``: the numbers of those that are so clearly."""
+def keep(path: Path, keys: Sequence[tuple[str, int]], paintings: Sequence[Painting]) -> None:
+    """Write a file of paintings, whole or not at all; ``keys`` name their records in the shards."""
+    about = msgspec.json.encode([keys, [painting.judged for painting in paintings]]).decode()
+    staging = path.with_suffix(".partial")
+    with staging.open("wb") as file:
+        np.savez_compressed(file, images=np.stack([one.image for one in paintings]), about=np.array(about))
+    staging.replace(path)
 
-    def __init__(self, shards: ShardSet, folder: Path) -> None:
-        self.shards, self.folder = shards, Path(folder)
-        self._items: list[tuple[int, Image, EditCheck]] = []
+
+def read_kept(path: Path) -> tuple[list[tuple[str, int]], list[JudgeLine], np.ndarray]:
+    """Keys, the judge's words, and pictures uint8 (N, S, S, 3). Raises InputError where the file is of another kind."""
+    with np.load(path, allow_pickle=False) as file:
+        about, images = str(file["about"]), file["images"]
+    try:
+        keys, judged = msgspec.json.decode(about, type=tuple[list[tuple[str, int]], list[JudgeLine]])
+    except msgspec.MsgspecError as error:
+        raise InputError(f"{path} holds no judged paintings ({error}); remove it and paint again.") from error
+    return keys, judged, images
+
+
+class Gallery:
+    """Random access to the paintings of a split, and to those of rollouts where there are some.
+
+    ``right``, ``wrong``: the numbers of those that are so clearly.
+    """
+
+    def __init__(self, shards: ShardSet, folder: Path, rollouts: Path | None = None) -> None:
+        self.shards, self.folder, self.rollouts = shards, Path(folder), rollouts
+        self._items: list[tuple[ShardSet, tuple[str, int], Image, JudgeLine]] = []
         self._read: set[str] = set()
         self.refresh()
 
     def refresh(self) -> int:
         """Take up what was painted since; returns the number of paintings."""
-        row = {key: i for i, key in enumerate(self.shards.keys)}
+        known = set(self.shards.keys)
         for path in sorted(self.folder.glob(f"{self.shards.split}-*.npz")):
-            if path.name in self._read:
-                continue
-            with np.load(path, allow_pickle=False) as file:
-                keys, checks = json.loads(str(file["about"]))
-                for key, image, check in zip(keys, file["images"], checks, strict=True):
-                    if tuple(key) in row:
-                        item = row[tuple(key)], image, msgspec.convert(check, EditCheck)
-                        self._items.append(item)
-            self._read.add(path.name)
-        checks = [check for _, _, check in self._items]
-        self.right = [i for i, check in enumerate(checks) if check.ok and check.score >= CLEARLY_RIGHT]
-        self.wrong = [i for i, check in enumerate(checks) if not check.ok and check.score <= CLEARLY_WRONG]
+            if path.name not in self._read:
+                for key, judged, image in zip(*read_kept(path), strict=True):
+                    if key in known:
+                        self._items.append((self.shards, key, image, judged))
+                self._read.add(path.name)
+        if self.rollouts is not None and any(self.rollouts.glob("shard-*")):
+            self._take_rollouts(RolloutSet(self.rollouts))
+        least = [min(judged.semantics, judged.quality) for *_, judged in self._items]
+        self.right = [i for i, points in enumerate(least) if points >= PASS + DOUBTFUL]
+        self.wrong = [i for i, points in enumerate(least) if points <= PASS - DOUBTFUL]
         return len(self._items)
+
+    def _take_rollouts(self, rollouts: RolloutSet) -> None:
+        for number in rollouts.shards(self.shards.split):
+            name = f"rollouts {number}"
+            if name in self._read:
+                continue
+            for trajectory in rollouts.shard(number):
+                for step in trajectory.line.steps:
+                    for attempt in step.attempts:
+                        if step.row is not None and attempt.image is not None and attempt.judged is not None:
+                            image = trajectory.image(attempt.image)
+                            truth = rollouts.truth(self.shards.split)
+                            self._items.append((truth, (trajectory.shard, step.row), image, attempt.judged))
+            self._read.add(name)
 
     def __len__(self) -> int:
         return len(self._items)
 
     def __getitem__(self, index: int) -> Painting:
-        row, image, check = self._items[index]
-        return Painting(self.shards[row], image, check)
+        truth, key, image, judged = self._items[index]
+        return Painting(truth.record(*key), image, judged)
 
     def draw(self, rng: np.random.Generator, right: bool) -> Painting:
         """A random right or wrong painting. Raises InputError where there is none."""
@@ -136,30 +182,37 @@ class Gallery:
 
 
 def painting_example(painting: Painting, rng: np.random.Generator) -> Example:
-    """A painting, its own step, and where it is right another instruction. What a wrong painting shows is not known
-    for sure, so its thought is not learnt."""
-    record, check = painting.record, painting.check
-    moved = {} if record.step.obj is None else {record.step.obj: check.place_px}
-    kind = "painted right" if check.ok else "painted wrong"
-    if check.ok:
-        questions = [ask(seen_record(painting), record.step, True, None, rng, kind)]
+    """A painting, its own step, and where it is right another instruction.
+
+    What a painting of the wrong thing shows is not known for sure, so its thought is not learnt. One of the right thing
+    that only looks bad is known: the thought says where it is damaged.
+    """
+    record, judged = painting.record, painting.judged
+    what_is_asked = judged.success or judged.semantics >= PASS
+    seen = seen_record(painting) if what_is_asked else record
+    damage = np.zeros(record.before.shape[:2], bool) if judged.success else damage_of(painting)
+    if judged.success:
+        questions = [ask(seen, record.step, True, None, rng, "painted right")]
         other = wrong_step(record, rng)
         if other is not None:
-            questions.append(ask(seen_record(painting), other, False, None, rng, "painted, wrong instruction"))
+            questions.append(ask(seen, other, False, None, rng, "painted, wrong instruction"))
+    elif what_is_asked:
+        spoilt = Corrupted(painting.image, "painted badly", {}, damage=damage)
+        questions = [ask(seen, record.step, False, spoilt, rng, "painted badly")]
     else:
-        spoilt = Corrupted(painting.image, "painted", moved, damage=damage_of(painting))
-        questions = [ask(record, record.step, False, spoilt, rng, kind, sure=False)]
+        moved = {} if record.step.obj is None else {record.step.obj: painting.place_px}
+        spoilt = Corrupted(painting.image, "painted", moved, damage=damage)
+        questions = [ask(record, record.step, False, spoilt, rng, "painted wrong", sure=False)]
     first, second = shade(rng, record.before, painting.image)
-    places = visible_places(seen_record(painting), None)
-    if not check.ok and record.step.obj is not None:
+    places = visible_places(seen, None)
+    if not what_is_asked and record.step.obj is not None:
         places[1].pop(record.step.obj, None)
-    damage = np.zeros(record.before.shape[:2], bool) if check.ok else damage_of(painting)
     return Example(first, second, tuple(questions), places, damage)
 
 
 def seen_record(painting: Painting) -> Record:
     """The record with the moved cube where the painting has it."""
-    record, place = painting.record, painting.check.place_px
+    record, place = painting.record, painting.place_px
     if record.step.obj is None or place is None:
         return record
     side = record.before.shape[0]
@@ -174,10 +227,14 @@ def seen_record(painting: Painting) -> Record:
 
 
 def damage_of(painting: Painting) -> np.ndarray:
-    """Where a wrong painting looks like neither the picture before nor the right one after, bool (S, S)."""
+    """Where a wrong painting looks like neither the picture before nor the right one after, bool (S, S); of one that
+    is asked for but badly painted, the moved cube at least."""
     record, image = painting.record, painting.image.astype(int)
     apart = [np.abs(image - other).max(-1) for other in (record.before, record.after)]
-    return np.minimum(*apart) > 40
+    odd = np.minimum(*apart) > 40
+    if painting.judged.semantics >= PASS and painting.place_px is not None and not odd.any():
+        odd = disc(len(odd), painting.place_px, 6 * len(odd) / 128)
+    return odd
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -193,7 +250,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     shards = ShardSet(args.data, args.split)
     new = paint(shards, args.checkpoint, args.out, args.count, args.seed)
     gallery = Gallery(shards, args.out)
-    right = sum(painting.check.ok for painting in (gallery[i] for i in range(len(gallery))))
+    right = sum(painting.judged.success for painting in (gallery[i] for i in range(len(gallery))))
     print(f"{new} new paintings; {args.out} has {len(gallery)} of this split, {right} of them right")
 
 

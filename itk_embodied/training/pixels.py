@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,6 +20,12 @@ def hue_sat_value(image: Image) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def grow(mask: np.ndarray, px: int) -> np.ndarray:
     """The mask and what is within ``px`` of it (a square)."""
     return cv2.dilate(mask.astype(np.uint8), np.ones((2 * px + 1, 2 * px + 1), np.uint8)).astype(bool)
+
+
+def disc(side: int, centre: Sequence[float] | np.ndarray, radius: float) -> np.ndarray:
+    """What is within ``radius`` px of ``centre`` (u, v), bool (side, side)."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1]) < radius
 
 
 @dataclass(frozen=True)

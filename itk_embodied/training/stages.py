@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Stage: TypeAlias = Literal["look", "planner", "critic"]
 
-PAINTED_SHARE, PAINTED_RIGHT = 0.35, 0.5
+PAINTED_SHARE, PAINTED_RIGHT = 0.6, 0.5
 """How often the critic judges a generator's picture, and how many of these are right."""
 
 PRESETS: dict[str, TinyTraining] = {
@@ -50,7 +50,8 @@ def train_stage(
 ) -> Path:
     """Run a stage with its preset, changed where asked; goes on where it stopped. Returns the checkpoint's folder.
 
-    ``generated`` holds a generator's pictures for the critic (see `critic_generated`), by default beside ``data``.
+    ``generated`` holds a generator's pictures for the critic (see `critic_generated`), by default beside ``data``; so
+    do rollouts, where there are some.
     """
     shards = ShardSet(data)
     if not len(shards):
@@ -61,7 +62,7 @@ def train_stage(
 
     from itk_embodied.training.critic_generated import Gallery
 
-    gallery = Gallery(shards, generated or data.parent / "generated")
+    gallery = Gallery(shards, generated or data.parent / "generated", data.parent / "rollouts")
 
     def source(rng: np.random.Generator, blind: bool = False) -> Example:
         return example_of(stage, shards, rng, gallery, blind=blind)

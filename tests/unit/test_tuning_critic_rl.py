@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +29,8 @@ from itk_embodied.agents.qwen3vl.critic import Qwen3VLCritic  # noqa: E402
 from itk_embodied.agents.qwen3vl.processor import ImageOnlyQwen3VLProcessor  # noqa: E402
 from itk_embodied.agents.settings import Qwen3VLCriticSettings  # noqa: E402
 from itk_embodied.errors import ConfigError, InputError  # noqa: E402
+from itk_embodied.training.critic_generated import Painting, keep  # noqa: E402
 from itk_embodied.training.judge import load_judge  # noqa: E402
-from itk_embodied.training.judge.edit import check_edit  # noqa: E402
 from itk_embodied.training.sets.schema import features, set_file  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_embodied.training.tuning.critic_rl import conversations  # noqa: E402
@@ -63,14 +63,12 @@ def painted(tmp_path_factory) -> Path:
     """Two paintings of each pair, as `critic_generated` keeps them: the right one, and one where nothing happened."""
     folder = tmp_path_factory.mktemp("painted")
     shards = ShardSet(pairs_folder())
-    images, keys, checks = [], [], []
+    keys, paintings = [], []
     for number, record in enumerate(shards):
         for image in (record.after, record.before):
-            images.append(image)
             keys.append(shards.keys[number])
-            checks.append(asdict(check_edit(image, record)))
-    with (folder / "train-000-00000.npz").open("wb") as file:
-        np.savez(file, images=np.stack(images), about=np.array(json.dumps([keys, checks])))
+            paintings.append(Painting.of(record, image))
+    keep(folder / "train-000-00000.npz", keys, paintings)
     return folder
 
 

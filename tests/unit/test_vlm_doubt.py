@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,23 +93,24 @@ def test_paintings_are_checked_kept_and_not_painted_twice(shards: ShardSet, tmp_
     assert len(gallery) == 32 and len(Gallery(shards, tmp_path / "none")) == 0
     for painting in gallery:
         right = np.array_equal(painting.image, painting.record.after)
-        assert asdict(painting.check) == asdict(check_edit(painting.image, painting.record))
-        assert not painting.check.ok or right, "an unchanged picture passed the check"
+        assert painting.judged == Painting.of(painting.record, painting.image).judged
+        assert not painting.judged.success or right, "an unchanged picture passed the judge"
     rng = np.random.default_rng(3)
-    assert gallery.draw(rng, right=True).check.ok and not gallery.draw(rng, right=False).check.ok
+    assert gallery.draw(rng, right=True).judged.success and not gallery.draw(rng, right=False).judged.success
 
 
 def test_what_a_painting_teaches(shards: ShardSet) -> None:
     rng = np.random.default_rng(4)
     for record in shards:
         for image in (record.after, record.before):
-            painting = Painting(record, image, check_edit(image, record))
+            painting = Painting.of(record, image)
             example = painting_example(painting, rng)
             own = example.questions[0]
-            assert own.good is painting.check.ok and own.answer[1] == ("true" if painting.check.ok else "false", True)
-            assert painting.check.ok or own.answer[0][1] is False, "a guess about a wrong picture was taught"
+            right = painting.judged.success
+            assert own.good is right and own.answer[1] == ("true" if right else "false", True)
+            assert right or own.answer[0][1] is False, "a guess about a wrong picture was taught"
             assert all(question.good is False for question in example.questions[1:])
-            if painting.check.ok and record.step.obj:
+            if right and record.step.obj:
                 told = example.places[1][record.step.obj]
                 true = np.array(record.after_state.pixel[record.step.obj]) * 128
                 assert (record.after_seg == SEGMENT_ID[record.step.obj]).any()

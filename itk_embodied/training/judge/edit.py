@@ -14,7 +14,7 @@ import numpy as np
 
 from itk_embodied.training.judge.measures import Measure, faults
 from itk_embodied.training.judge.places import misplaced, step_is_exact
-from itk_embodied.training.pixels import ColourModel, grow
+from itk_embodied.training.pixels import ColourModel, disc, grow
 from itk_embodied.training.shards import Record
 from itk_embodied.types import Image
 from itk_sim.symbols import BOWLS, CUBES, DRAWER, MATS
@@ -141,16 +141,11 @@ def _measure_cube(image: Image, record: Record) -> EditMeasures:
     return EditMeasures((*measures, *others), shares, (float(blob.centre_px[0]), float(blob.centre_px[1])))
 
 
-def _near(side: int, centre: np.ndarray, radius: float) -> np.ndarray:
-    rows, columns = np.mgrid[:side, :side]
-    return np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1]) < radius
-
-
 def _may_change(record: Record, blob: _Blob | None) -> np.ndarray:
     """The change itself, its shadows, and round the blob where another than the simulator's place is right."""
     side = record.before.shape[0]
     free = grow(_difference(record.after, record.before) > 8, 2)
-    return free if blob is None else free | _near(side, blob.centre_px, 16 * side / 128)
+    return free if blob is None else free | disc(side, blob.centre_px, 16 * side / 128)
 
 
 def _find(match: np.ndarray, scale: float) -> _Blob | None:

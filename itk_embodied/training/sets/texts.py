@@ -18,7 +18,6 @@ from itk_embodied.agents.qwen3vl.adapter import defuse
 from itk_embodied.errors import InputError
 from itk_embodied.training.corruptions import Corrupted
 from itk_embodied.training.critic_data import grounded_or_plain, thought
-from itk_embodied.training.judge.edit import check_edit
 from itk_embodied.training.rollouts.lines import JudgeLine, TaskLine
 from itk_embodied.training.sets.schema import Message
 from itk_embodied.training.shards import Record
@@ -129,11 +128,11 @@ def _inspected(record: Record, image: Image, judged: JudgeLine) -> str:
     """What the picture shows, as the embedded critic thinks it."""
     from itk_embodied.training.critic_generated import Painting, damage_of, seen_record
 
-    painting = Painting(record, image, check_edit(image, record))
+    painting = Painting(record, image, judged)
     if judged.success:
         return thought(seen_record(painting), record.step, None)
     if record.step.obj is None:
         moved = {}
     else:
-        moved = {record.step.obj: painting.check.place_px}
+        moved = {record.step.obj: painting.place_px}
     return thought(record, record.step, Corrupted(image, "painted", moved, damage=np.asarray(damage_of(painting))))

@@ -6,16 +6,15 @@ generator painted over the simulator's pairs (see `itk_embodied.training.critic_
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from itk_embodied.errors import InputError
-from itk_embodied.training.judge.edit import EditCheck
+from itk_embodied.training.critic_generated import read_kept
+from itk_embodied.training.rollouts.lines import JudgeLine
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.training.tuning.rewards import Scores
 from itk_embodied.types import Image
@@ -54,7 +53,7 @@ class PaintedCases:
     shards: ShardSet
     folder: Path
     keys: list[str]
-    _files: dict[str, tuple[list[list[object]], list[EditCheck], np.ndarray]] = field(default_factory=dict)
+    _files: dict[str, tuple[list[tuple[str, int]], list[JudgeLine], np.ndarray]] = field(default_factory=dict)
     _rows: dict[tuple[str, int], int] = field(default_factory=dict)
 
     @classmethod
@@ -69,10 +68,10 @@ class PaintedCases:
             raise InputError(f"{data} has no pairs; make some: itk-embodied train data pairs --out {data}")
         by_truth: dict[bool, list[str]] = {True: [], False: []}
         for path in sorted(folder.glob(f"{cases.shards.split}-*.npz")):
-            names, checks, _ = cases._read(path.name)
-            for number, (name, check) in enumerate(zip(names, checks, strict=True)):
-                if tuple(name) in cases._rows:
-                    by_truth[check.ok].append(f"{path.name}:{number}")
+            names, judged, _ = cases._read(path.name)
+            for number, (name, one) in enumerate(zip(names, judged, strict=True)):
+                if name in cases._rows:
+                    by_truth[one.success].append(f"{path.name}:{number}")
         rng = np.random.default_rng([seed, 61])
         shares = {True: true_share, False: 1 - true_share}
         for truth, share in shares.items():
@@ -103,21 +102,18 @@ class PaintedCases:
         """Raises InputError: the painting or its pair is there no more."""
         key = self.keys[index]
         name, _, number = key.partition(":")
-        names, checks, images = self._read(name)
-        where = names[int(number)]
-        row = self._rows.get((str(where[0]), int(str(where[1]))))
+        names, judged, images = self._read(name)
+        row = self._rows.get(names[int(number)])
         if row is None:
             raise InputError(f"the pair of painting {key} is not in {self.shards.folder}; was data removed?")
         record = self.shards[row]
         said = instruction(record.step)
-        return Case(key, record.before, images[int(number)], said, said, checks[int(number)].ok, record)
+        return Case(key, record.before, images[int(number)], said, said, judged[int(number)].success, record)
 
-    def _read(self, name: str) -> tuple[list[list[object]], list[EditCheck], np.ndarray]:
+    def _read(self, name: str) -> tuple[list[tuple[str, int]], list[JudgeLine], np.ndarray]:
         if name not in self._files:
             try:
-                with np.load(self.folder / name, allow_pickle=False) as file:
-                    names, checks = json.loads(str(file["about"]))
-                    self._files[name] = names, msgspec.convert(checks, list[EditCheck]), file["images"]
+                self._files[name] = read_kept(self.folder / name)
             except FileNotFoundError:
                 raise InputError(f"the paintings {self.folder / name} are there no more; was data removed?") from None
         return self._files[name]
