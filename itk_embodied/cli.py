@@ -60,6 +60,7 @@ AttemptsOption = Annotated[
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.", dir_okay=False)]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the shards.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
+WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes that draw data ahead, for a GPU.")]
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -234,6 +235,7 @@ def train_generator(
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Training pairs to see.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop after this much wall time.")] = None,
     threads: ThreadsOption = 1,
+    workers: WorkersOption = 0,
     seed: SeedOption = 0,
 ) -> None:
     """The generator: a composite-head flow that edits a camera frame. Goes on where it stopped."""
@@ -241,7 +243,14 @@ def train_generator(
 
     chosen = {"samples": samples, "minutes": minutes}
     given = {name: value for name, value in chosen.items() if value is not None}
-    config = GeneratorTraining(data=data, out=out, threads=threads, seed=seed, **given)  # type: ignore[arg-type]
+    config = GeneratorTraining(
+        data=data,
+        out=out,
+        threads=threads,
+        workers=workers,
+        seed=seed,
+        **given,  # type: ignore[arg-type]
+    )
     print(train_generator(config))
 
 
@@ -252,12 +261,16 @@ def _stage(stage: str) -> Any:
         start: Annotated[Path | None, typer.Option("--start", help="Checkpoint to start from.")] = None,
         examples: Annotated[int | None, typer.Option("--examples", min=1, help="Pictures to see.")] = None,
         threads: ThreadsOption = 1,
+        workers: WorkersOption = 0,
+        compiled: Annotated[
+            bool, typer.Option("--compile", help="Compile first, for minutes; then half as fast again.")
+        ] = False,
         seed: SeedOption = 0,
     ) -> None:
         from itk_embodied.training.stages import train_stage
 
-        changes = {"out": out, "start": start, "examples": examples, "threads": threads, "seed": seed}
-        print(train_stage(stage, data=data, **changes))  # type: ignore[arg-type]
+        changes = {"out": out, "start": start, "examples": examples, "threads": threads, "workers": workers}
+        print(train_stage(stage, data=data, compiled=compiled, seed=seed, **changes))  # type: ignore[arg-type]
 
     return command
 

@@ -12,7 +12,7 @@ import copy
 import math
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -24,13 +24,16 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from itk_embodied.errors import ConfigError
-from itk_embodied.training.generator_batches import make_batch
+from itk_embodied.training.feed import feed
+from itk_embodied.training.generator_batches import Batch, make_batch
 from itk_embodied.training.generator_model import Editor, GeneratorTraining, export, initial_tensors
 from itk_embodied.training.generator_reader import read_sentences
 from itk_embodied.training.generator_text import SLOTS
 from itk_embodied.training.journal import Journal, follow_average, optimiser_tensors, restore_optimiser
 from itk_embodied.training.shards import Record, ShardSet
 
+REFRESH_STEPS = 500
+"""After so many steps the data are looked through for what is new."""
 EMA_EVERY = 4
 """The average of the weights follows every so many steps."""
 
@@ -104,13 +107,15 @@ class _Run:
         ends = np.cumsum([share for _, share in self.config.stages])
         losses: list[float] = []
         tick = saved = time.monotonic()
+        batches = self._feed()
         bar = tqdm(total=self.config.samples, initial=self.seen, unit="pair", disable=not self.progress, mininterval=5)
         try:
             while self.done < 1:
                 while self.stage + 1 < len(self.config.stages) and self.done >= ends[self.stage] - 1e-9:
                     self.stage += 1
                     self._build(self.average)
-                losses.append(self._step())
+                    batches = self._feed()
+                losses.append(self._step(next(batches)))
                 bar.update(self.config.batch)
                 self.elapsed_s, tick = self.elapsed_s + time.monotonic() - tick, time.monotonic()
                 if len(losses) == 50:
@@ -118,7 +123,6 @@ class _Run:
                     losses.clear()
                 if tick - saved > self.config.save_every_s:
                     self._save()
-                    self.shards.refresh()
                     saved = time.monotonic()
         finally:
             bar.close()
@@ -144,13 +148,23 @@ class _Run:
                 records.append(record)
         return records
 
-    def _step(self) -> float:
-        """One optimiser step. Its randomness comes from the seed and the samples seen, so a resumed run is the same."""
+    def _feed(self) -> Iterator[Batch]:
+        """The batches from here on, for this stage."""
         config = self.config
-        rng = np.random.default_rng([config.seed, self.seen])
+        return feed(self._batch, range(self.seen, config.samples + config.batch, config.batch), config.workers)
+
+    def _batch(self, seen: int) -> Batch:
+        """Its randomness comes from the seed and the samples seen, so a resumed run is the same."""
+        config = self.config
+        if seen // config.batch % REFRESH_STEPS == 0:
+            self.shards.refresh()
+        rng = np.random.default_rng([config.seed, seen])
+        last = self.stage + 1 == len(config.stages)
+        return make_batch(self._draw(rng), rng, self.model.size, config.band, config.soften if last else 0.0)
+
+    def _step(self, batch: Batch) -> float:
+        config = self.config
         noise_source = torch.Generator().manual_seed(config.seed * 1_000_003 + self.seen)
-        records = self._draw(rng)
-        batch = make_batch(records, rng, self.model.size, config.band, config.soften if self.done >= 0.5 else 0.0)
         frame, edited, changed = (t.to(self.device) for t in (batch.frame, batch.edited, batch.changed))
         weight = 1 + config.changed_weight * F.max_pool2d(changed, 3, 1, 1)
         instant = torch.rand(len(frame), generator=noise_source).to(self.device) ** 1.5
@@ -190,6 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--minutes", type=float, help="stop after this much wall time")
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--threads", type=int, default=defaults.threads)
+    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that prepare data ahead")
     parser.add_argument("--init", type=Path, help="pipeline folder to start from")
     args = parser.parse_args(argv)
     config = GeneratorTraining(**vars(args))

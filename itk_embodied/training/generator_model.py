@@ -34,9 +34,10 @@ class GeneratorTraining:
         band: first row and row after the last of the frame that the model sees, in 32nds of its height. The front
             camera sees everything that can be moved in rows 10 to 26; half the raster costs half the time.
         sigma: noise of the flow's start. changed_weight: how much more a changed pixel's error counts.
-        soften: share of samples of the last half whose cubes are blurred a little, as generated ones are.
+        soften: share of samples of the last stage whose cubes are blurred a little, as generated ones are.
         reader_steps: batches of sentences that the reader is trained on first, if it is not in ``out`` yet.
         candidates: how often the exported pipeline paints a picture, to keep the one it is surest of.
+        workers: processes that draw and prepare pairs ahead, for a GPU.
         init: pipeline folder to start from where there is no run to go on with.
     """
 
@@ -56,6 +57,7 @@ class GeneratorTraining:
     soften: float = 0.3
     seed: int = 0
     threads: int = 1
+    workers: int = 0
     save_every_s: float = 180.0
     reader_steps: int = 1500
     candidates: int = 3

@@ -17,7 +17,9 @@ from itk_embodied.training.vlm_text import NAMES
 class LanguageLoss:
     """Cross-entropy where a place next to the right one is nearly right, and the verdict's boolean counts apart."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, vocab_size: int, true_weight: float = 1.0) -> None:
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerFast, vocab_size: int, true_weight: float = 1.0, device: str = "cpu"
+    ) -> None:
         token = tokenizer.convert_tokens_to_ids
         self.soft = torch.eye(vocab_size)
         for axis in "xy":
@@ -26,6 +28,7 @@ class LanguageLoss:
                 near = torch.exp(-0.5 * ((torch.arange(GRID) - i) / 0.6) ** 2)
                 self.soft[row] = 0
                 self.soft[row, ids] = near / near.sum()
+        self.soft = self.soft.to(device)
         [self.true_id], [self.false_id] = (
             tokenizer(word, add_special_tokens=False)["input_ids"] for word in ("true", "false")
         )
@@ -81,11 +84,12 @@ class DenseHead(nn.Module):
                 band = torch.from_numpy(example.damage[TOP:BOTTOM].astype("float32"))
                 share = band.reshape(self.rows, self.cell_px, self.columns, self.cell_px).mean((1, 3))
                 hurt[row] = (share > 0.02).float().reshape(-1)
+        there, offset, known, hurt = (target.to(out.device) for target in (there, offset, known, hurt))
         presence = F.binary_cross_entropy_with_logits(
-            out[..., 0], there, reduction="none", pos_weight=torch.tensor(8.0)
+            out[..., 0], there, reduction="none", pos_weight=torch.tensor(8.0, device=out.device)
         )
         where = F.smooth_l1_loss(out[..., 1:], offset, reduction="none", beta=0.1).sum(-1) * there
         damage = F.binary_cross_entropy_with_logits(
-            self.damage(features.float()).reshape(count, cells), hurt, pos_weight=torch.tensor(4.0)
+            self.damage(features.float()).reshape(count, cells), hurt, pos_weight=torch.tensor(4.0, device=out.device)
         )
         return 4 * (presence * known).mean() + where.sum() / there.sum().clamp(min=1) + damage

@@ -22,6 +22,7 @@ from itk_embodied.agents.qwen3vl.tiny import (
     deepened,
     notes,
 )
+from itk_embodied.training.feed import feed
 from itk_embodied.training.journal import Journal, optimiser_tensors, restore_optimiser
 from itk_embodied.training.vlm_batch import IGNORED, Example, Packed, Packer
 from itk_embodied.training.vlm_fast import speed_up
@@ -31,6 +32,9 @@ from itk_embodied.training.vlm_text import corpus
 BLIND_TIMES = 4
 """A batch without pictures has so many times the examples of one with pictures: they cost less."""
 BLIND_ROWS, PICTURE_ROWS = 16, 8
+"""Rows that go through a CPU at a time: what stays in its cache. A GPU takes a whole batch."""
+REFRESH_STEPS = 500
+"""After so many steps the data are looked through for what is new."""
 
 ExampleSource = Callable[[np.random.Generator, bool], Example]
 """Draws an example; asked for a blind one, it has no picture."""
@@ -48,6 +52,7 @@ class TinyTraining:
             are added on top. blind_share: how many batches have no pictures.
         dense_weight: weight of the dense head's loss. verdict_weight: of the critic's boolean.
         compiled: compile the layers, which takes a minute or two and then trains about 1.5 times as fast.
+        workers: processes that draw examples ahead: for a GPU, as many as there are cores to spare.
     """
 
     out: Path
@@ -66,11 +71,12 @@ class TinyTraining:
     threads: int = 1
     save_every_s: float = 180.0
     compiled: bool = False
+    workers: int = 0
     extra_notes: dict[str, float] = field(default_factory=dict)
 
 
 class TinyTrainer:
-    """Trains, saves, resumes. ``refresh`` is called at every save, for data that grows meanwhile."""
+    """Trains, saves, resumes. ``refresh`` is called now and then, for data that grows meanwhile."""
 
     def __init__(
         self, config: TinyTraining, source: ExampleSource, refresh: Callable[[], object] = lambda: None
@@ -88,6 +94,7 @@ class TinyTrainer:
             self.model = Qwen3VLForConditionalGeneration.from_pretrained(config.start, dtype=torch.float32)
             if config.text_layers is not None:
                 self.model = deepened(self.model, config.text_layers)
+        self.model.to(self.device)  # type: ignore[arg-type]  # transformers wraps it in a way that hides its arguments
         speed_up(self.model, compiled=config.compiled)
         self.features: Tensor | None = None
         self.model.model.visual.merger.register_forward_hook(self._keep_features)
@@ -97,8 +104,9 @@ class TinyTrainer:
             from safetensors.torch import load_file
 
             self.dense.load_state_dict(load_file(config.start.parent / "dense.safetensors"))
+        self.dense.to(self.device)
         vocabulary = self.model.get_output_embeddings().weight.shape[0]
-        self.language_loss = LanguageLoss(self.tokenizer, vocabulary, config.true_weight)
+        self.language_loss = LanguageLoss(self.tokenizer, vocabulary, config.true_weight, self.device)
         self.optimisers = self._optimisers()
         self.seen = 0
         saved = self.journal.load_state()
@@ -135,8 +143,8 @@ class TinyTrainer:
         )
         saved_s, sums = time.monotonic(), []
         try:
-            while self.seen < config.examples:
-                sums.append(self._step())
+            for parts in feed(self._parts, range(self.seen, config.examples, config.batch), config.workers):
+                sums.append(self._step(parts))
                 bar.update(config.batch)
                 if len(sums) == 25:
                     loss, verdict, dense = np.mean(sums, 0)
@@ -145,7 +153,6 @@ class TinyTrainer:
                     sums.clear()
                 if time.monotonic() - saved_s > config.save_every_s:
                     self.save()
-                    self.refresh()
                     saved_s = time.monotonic()
         finally:
             bar.close()
@@ -153,14 +160,20 @@ class TinyTrainer:
         self.journal.curve(["loss", "verdict", "dense"])
         return config.out / "checkpoint"
 
-    def _step(self) -> tuple[float, float, float]:
+    def _parts(self, seen: int) -> list[Packed]:
+        """What the step after ``seen`` examples learns from."""
         config = self.config
-        rng = np.random.default_rng([config.seed, 11, self.seen])
+        if seen // config.batch % REFRESH_STEPS == 0:
+            self.refresh()
+        rng = np.random.default_rng([config.seed, 11, seen])
         blind = bool(rng.random() < config.blind_share)
         examples = [self.source(rng, blind) for _ in range(config.batch * (BLIND_TIMES if blind else 1))]
+        return [self.packer.pack(chunk) for chunk in self._chunks(examples, blind)]
+
+    def _step(self, parts: list[Packed]) -> tuple[float, float, float]:
+        config = self.config
         for optimiser in self.optimisers:
             optimiser.zero_grad()
-        parts = [self.packer.pack(chunk) for chunk in self._chunks(examples, blind)]
         learned = [int((part.labels[:, 1:] != IGNORED).sum()) for part in parts]
         sums = np.zeros(3)
         for part, count in zip(parts, learned, strict=True):
@@ -174,7 +187,7 @@ class TinyTrainer:
 
     def _chunks(self, examples: list[Example], blind: bool) -> list[list[Example]]:
         """A few rows at a time, of about one length: that stays in the cache and pads little."""
-        rows = BLIND_ROWS if blind else PICTURE_ROWS
+        rows = len(examples) if self.device == "cuda" else BLIND_ROWS if blind else PICTURE_ROWS
         ordered = sorted(examples, key=lambda e: sum(len(self.packer.question_ids(q)[0]) for q in e.questions))
         return [ordered[i : i + rows] for i in range(0, len(ordered), rows)]
 
@@ -188,7 +201,7 @@ class TinyTrainer:
             learned = labels != IGNORED
             logits = self.model.lm_head(hidden[:, :-1][learned])
         loss, verdict = self.language_loss(logits, labels[learned], self.config.verdict_weight)
-        dense = torch.zeros(())
+        dense = torch.zeros((), device=self.device)
         if self.config.dense_weight and "pixel_values" in inputs:
             assert self.features is not None
             dense = self.dense(self.features, packed.examples)

@@ -38,23 +38,24 @@ def weights(out):
     return load_file(out / "state.safetensors")
 
 
-def test_a_resumed_run_equals_an_unbroken_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_resumed_run_equals_an_unbroken_one(tmp_path, monkeypatch, workers):
     train_generator(config(tmp_path / "whole"), progress=False)
     from itk_embodied.training import generator
 
     real, steps = generator._Run._step, []
 
-    def step(run):
+    def step(run, batch):
         if len(steps) == 4:
             raise KeyboardInterrupt
         steps.append(1)
-        return real(run)
+        return real(run, batch)
 
     monkeypatch.setattr(generator._Run, "_step", step)
     with pytest.raises(KeyboardInterrupt):
-        train_generator(config(tmp_path / "broken"), progress=False)
+        train_generator(config(tmp_path / "broken", workers=workers), progress=False)
     monkeypatch.undo()
-    folder = train_generator(config(tmp_path / "broken"), progress=False)
+    folder = train_generator(config(tmp_path / "broken", workers=workers), progress=False)
     whole, broken = weights(tmp_path / "whole"), weights(tmp_path / "broken")
     assert whole.keys() == broken.keys()
     assert all(torch.equal(whole[k], broken[k]) for k in whole)

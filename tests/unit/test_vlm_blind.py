@@ -125,16 +125,18 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_stopped(shards: ShardSet, t
         record = shards[int(rng.integers(len(shards)))]
         return blind_example(record, rng) if blind else planner_example(record, rng)
 
-    def trainer(out: str, examples: int) -> TinyTrainer:
-        config = TinyTraining(out=tmp_path / out, examples=examples, batch=2, blind_share=0.5, save_every_s=1e9)
+    def trainer(out: str, examples: int, workers: int = 0) -> TinyTrainer:
+        config = TinyTraining(
+            out=tmp_path / out, examples=examples, batch=2, blind_share=0.5, save_every_s=1e9, workers=workers
+        )
         return TinyTrainer(config, source)
 
     whole, cut = trainer("whole", 8), trainer("cut", 8)
     whole.train(progress=False)
     for _ in range(2):
-        cut._step()
+        cut._step(cut._parts(cut.seen))
     cut.save()
-    again = trainer("cut", 8)
+    again = trainer("cut", 8, workers=2)
     assert again.seen == 4
     again.train(progress=False)
     for one, other in zip(whole.model.parameters(), again.model.parameters(), strict=True):
