@@ -14,10 +14,16 @@ from tiny_pairs import pairs_folder
 pytest.importorskip("itk_sim.table")
 
 from itk_embodied.agents.base import CallContext
-from itk_embodied.agents.stacks import Stack
-from itk_embodied.errors import ConfigError, InputError
+from itk_embodied.agents.stacks import Stack, parse_stack
+from itk_embodied.errors import ConfigError, InputError, ModelOutputError
+from itk_embodied.evaluation.ablation import agents as ablation_agents
 from itk_embodied.evaluation.ablation import run as ablation
+from itk_embodied.evaluation.ablation.agents import load_agents
+from itk_embodied.evaluation.ablation.battery import Said, ask_all, count, shown
+from itk_embodied.evaluation.ablation.config import Ablation
+from itk_embodied.evaluation.ablation.journal import Journal
 from itk_embodied.evaluation.ablation.painted import drawn, paint_steps, summarise
+from itk_embodied.evaluation.ablation.paired import ALL, STEPS, differences
 from itk_embodied.evaluation.ablation.parts import BestOfSeeds, NoCritic
 from itk_embodied.evaluation.ablation.table import write_tables
 from itk_embodied.evaluation.ablation.variants import assemble, variants
@@ -95,56 +101,207 @@ def test_the_best_of_several_seeds_is_the_one_the_critic_prefers() -> None:
     assert best.mean() == max(image.mean() for image in again)
 
 
-def test_a_row_is_measured_once_and_the_tables_hold_it(records, tmp_path: Path, monkeypatch) -> None:
-    loads = []
+STACK = """
+[planner]
+kind = "qwen3vl"
+checkpoint = "{planner}"
+[generator]
+kind = "composite-flow"
+checkpoint = "none"
+[critic]
+kind = "qwen3vl"
+checkpoint = "{critic}"
+prompt = "embedded-critic"
+"""
 
-    def load(name):
+
+@pytest.fixture
+def stacks(monkeypatch) -> list[str]:
+    """Stacks of scripted agents under any name but one of two models; returns what was loaded, in order."""
+    loads: list[str] = []
+
+    def read(name: str):
+        return parse_stack(STACK.format(planner=name, critic="other" if name == "two" else name), source=name)
+
+    def load(name: str) -> Stack:
         loads.append(name)
         return Stack("test", ScriptedPlanner(plan_of("open the drawer")), NoiseGenerator(), ScriptedCritic(True))
 
-    monkeypatch.setattr(ablation, "load_stack", load)
-    row = "goals: ground truth"
-    config = ablation.Ablation(
-        tmp_path, critics={"other": "any"}, data=pairs_folder(), suites=("put_in",), episodes=1, steps=2,
-        only=(row, "critic other, T_max 3"),
-    )  # fmt: skip
-    with progress_bar() as progress:
-        record = ablation.run_ablation(config, progress)
-    assert loads == ["embedded", "any"] and [r["name"] for r in record["rows"]] == ["critic other, T_max 3", row]
-    painted, truth = record["rows"][0]["painted"], record["rows"][1]
-    assert painted["steps"] == 2 and painted["false_accept"]["success_rate"] == 1 and truth["painted"] is None
-    assert truth["closed_loop"]["put_in"]["episodes"] == 1
+    def build(role):
+        loads.append(f"{role.role} {role.settings.checkpoint}")
+        return ScriptedCritic(False) if role.role == "critic" else ScriptedPlanner(plan_of("close the drawer"))
 
-    monkeypatch.setattr(ablation, "_measure", lambda *a: pytest.fail("measured again"))
+    monkeypatch.setattr(ablation_agents, "read_stack", read)
+    monkeypatch.setattr(ablation_agents, "load_stack", load)
+    monkeypatch.setattr(ablation_agents, "build_role", build)
+    return loads
+
+
+def run(config: Ablation) -> dict:
     with progress_bar() as progress:
-        assert ablation.run_ablation(config, progress) == record
+        return ablation.run_ablation(config, progress)
+
+
+def test_a_row_is_measured_once_and_the_tables_hold_it(stacks, tmp_path: Path, monkeypatch) -> None:
+    truth, own, other = "goals: ground truth", "+ critic, T_max 3", "critic other, T_max 3"
+    config = Ablation(
+        tmp_path, critics={"other": "any"}, data=pairs_folder(), suites=("put_in",), episodes=1, steps=2, battery=3,
+        only=(truth, own, other),
+    )  # fmt: skip
+    record = run(config)
+    assert stacks == ["embedded", "critic any"] and [r["name"] for r in record["rows"]] == [own, other, truth]
+    first, refused, last = record["rows"]
+    assert first["painted"]["steps"] == 2 and first["painted"]["false_accept"]["success_rate"] == 1
+    assert last["painted"] is last["battery"] is None and last["closed_loop"]["put_in"]["episodes"] == 1
+    assert first["battery"]["false_accept"]["success_rate"] == 1 == refused["battery"]["false_reject"]["success_rate"]
+    assert first["battery"]["false_accept"]["episodes"] == 3 and first["battery"]["false_reject"]["successes"] == 0
+    assert not list(tmp_path.glob("*/*.jsonl")) and record["differences"][truth]["put_in"]["pairs"] == 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ablation, "_Measuring", lambda *a: pytest.fail("measured again"))
+        assert run(config) == record
     markdown, sheet, picture = write_tables(record, tmp_path)
-    assert row in markdown.read_text() and "| 0/1 |" in markdown.read_text()
+    text = markdown.read_text()
+    assert "| 0/1 |" in text and f"Difference to `{own}`" in text and "| right | 3/3 | 0/3 |" in text
     lines = list(csv.DictReader(sheet.open()))
-    assert [line["variant"] for line in lines] == [r["name"] for r in record["rows"]]
-    assert float(lines[1]["put_in"]) == 0 and picture.stat().st_size > 5000
+    assert [line["variant"] for line in lines] == [own, other, truth]
+    assert float(lines[2]["put_in"]) == 0 and float(lines[0]["battery_false_accept"]) == 1
+    assert float(lines[0]["battery_false_accept_low"]) < 0.6 and lines[2]["battery_false_accept"] == ""
+    assert picture.stat().st_size > 5000
     json.dumps(record)
 
 
+def test_another_stack_for_a_critic_measures_its_rows_again_and_no_other(stacks, tmp_path: Path) -> None:
+    def config(stack: str) -> Ablation:
+        return Ablation(
+            tmp_path, critics={"x": stack}, data=pairs_folder(), suites=(), steps=1, battery=1,
+            only=("+ critic, T_max 1", "critic x, T_max 3"),
+        )  # fmt: skip
+
+    def written() -> dict[str, int]:
+        return {path.stem: path.stat().st_mtime_ns for path in tmp_path.glob("*/*.json")}
+
+    run(config("one"))
+    before = written()
+    run(config("two"))
+    changed = {name for name, when in written().items() if when != before[name]}
+    assert changed == {"x", "critic-x--t-max-3"}
+
+
+def test_a_row_cut_short_goes_on_behind_its_last_episode(stacks, tmp_path: Path, monkeypatch) -> None:
+    config = Ablation(
+        tmp_path, data=pairs_folder(), suites=("put_in",), episodes=3, steps=2, battery=2, only=("+ critic, T_max 1",)
+    )
+    whole = run(Ablation(**{**vars(config), "out": tmp_path / "whole"}))
+    done: list[str] = []
+    episode = ablation.ClosedLoop.episode
+
+    def cut(self, line, seed=0):
+        if len(done) == 1:
+            done.append("stop")
+            raise KeyboardInterrupt
+        done.append(line["id"])
+        return episode(self, line, seed)
+
+    monkeypatch.setattr(ablation.ClosedLoop, "episode", cut)
+    with pytest.raises(KeyboardInterrupt):
+        run(config)
+    assert ablation.collected(config)["rows"] == []
+    (half,) = tmp_path.glob("rows/*.jsonl")
+    half.write_bytes(half.read_bytes() + b'["put_in 1",{"id":')  # killed in the middle of a line
+    again = run(config)
+    assert len(done) == 4 and len(set(done)) == 4, "an episode was run twice"
+    for record in (whole, again):
+        for one in record["rows"][0]["closed_loop"]["put_in"]["per_episode"]:
+            one["seconds"] = one["first_subgoal_seconds"] = 0
+    assert again == whole
+
+
+def test_a_journal_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "row.jsonl"
+    with Journal(path, {"seed": 0}) as journal:
+        journal.put("picture 0", Said("right", True))
+    with Journal(path, {"seed": 0}) as journal:
+        assert journal.get("picture 0", Said) == Said("right", True)
+    with Journal(path, {"seed": 1}) as journal:
+        assert "picture 0" not in journal
+
+
+def test_the_battery_counts_what_the_critic_says(records: list[Record], tmp_path: Path) -> None:
+    pictures = shown(records, 0)
+    assert [one.right for one in pictures[::2]] == [True] * len(records) and not any(p.right for p in pictures[1::2])
+    assert len({one.kind for one in pictures}) > 4
+    assert all(not np.array_equal(p.image, p.record.after) for p in pictures if not p.right)
+
+    class Mute:
+        name = "mute"
+        asked = 0
+
+        def judge(self, before, after, instruction, prompt, context):
+            self.asked += 1
+            raise ModelOutputError("no answer", raw="?")
+
+    mute = Mute()
+    with Journal(tmp_path / "mute.jsonl", {}) as journal:
+        found = ask_all(mute, pictures[:2], journal, 0)
+    assert mute.asked == 6 and found["unreadable"] == 2 and found["false_reject"]["success_rate"] == 1
+    knowing = count([Said(one.kind, one.right) for one in pictures])
+    assert knowing["balanced_accuracy"] == 1 and knowing["accepted_by_kind"]["right"]["success_rate"] == 1
+
+
+def test_rows_are_compared_case_by_case() -> None:
+    def row(name: str, *successes: bool) -> dict:
+        episodes = [{"id": f"s-{i}", "success": success} for i, success in enumerate(successes)]
+        return {"name": name, "closed_loop": {"s": {"per_episode": episodes}}, "painted": None}
+
+    ours, same = row("+ critic, T_max 3", *[True] * 6, *[False] * 6), row("same", *[True] * 6, *[False] * 6)
+    swapped = row("swapped", *[False] * 6, *[True] * 6)
+    found = differences([row("worse", *[False] * 12), same, swapped, ours], ["s"])
+    assert found["worse"]["s"]["difference"] == -0.5 and found["worse"]["s"]["interval_95"][1] < 0
+    assert found["same"]["s"]["interval_95"] == [0, 0] and found["swapped"]["s"]["difference"] == 0
+    assert found["swapped"]["s"]["interval_95"][1] > 0.4 and STEPS not in found["same"] and ALL not in found["same"]
+    assert differences([same], ["s"]) == {}
+
+
 def test_rows_put_together_what_they_say() -> None:
-    rows = {row.name: row for row in variants(["rl"])}
-    generator, critics = NoiseGenerator(), {"own": ScriptedCritic(True), "rl": ScriptedCritic(False)}
+    rows = {row.name: row for row in variants(["rl"], one_agent=True)}
+    generator = NoiseGenerator()
+    critics = {name: ScriptedCritic(True) for name in ("own", "rl", "one agent")}
+    planners = {name: ScriptedPlanner() for name in ("own", "one agent")}
 
     def made(name: str) -> VisualSubgoalPipeline:
-        return assemble(rows[name], ScriptedPlanner(), generator, critics, PipelineConfig())
+        return assemble(rows[name], planners, generator, critics, PipelineConfig())
 
     assert isinstance(made("generator only").critic, NoCritic) and made("generator only").planner.name == "no-planner"
     assert made("critic rl, T_max 3").critic is critics["rl"] and made("+ critic, T_max 5").config.max_attempts == 5
+    assert made("critic rl, T_max 3").planner is planners["own"]
+    both = made("one agent for both roles, T_max 3")
+    assert both.planner is planners["one agent"] and both.critic is critics["one agent"]
+    assert both.generator is generator
+    unverified = made("goals: unverified, T_max 3")
+    assert unverified.critic is critics["own"] and unverified.config.continue_after_unverified
+    assert unverified.config.max_attempts == 3 and not made("+ critic, T_max 3").config.continue_after_unverified
     assert made("3 seeds, critic as filter").generator.count == 3
     assert len({row.slug for row in rows.values()}) == len(rows)
+    assert len(rows) == len(variants()) + 2
 
 
-def test_mistakes_are_named(tmp_path: Path, monkeypatch) -> None:
+def test_one_agent_is_one_model(stacks, tmp_path: Path) -> None:
+    agents = load_agents(Ablation(tmp_path, one_agent="both"))
+    assert stacks == ["embedded", "planner both", "critic both"]
+    assert set(agents.planners) == {"own", "one agent"} == set(agents.critics)
+    with pytest.raises(ConfigError, match="its planner is qwen3vl two, its critic qwen3vl other"):
+        load_agents(Ablation(tmp_path, one_agent="two"))
+
+
+def test_mistakes_are_named(stacks, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="suite 'nothing'"):
-        ablation.Ablation(tmp_path, suites=("nothing",))
-    monkeypatch.setattr(ablation, "load_stack", lambda name: Stack("t", *[ScriptedPlanner()] * 3))
-    with progress_bar() as progress:
-        with pytest.raises(InputError, match="no row 'x'"):
-            ablation.run_ablation(ablation.Ablation(tmp_path, only=("x",)), progress)
-        with pytest.raises(ConfigError, match="no held-out pairs"):
-            ablation.run_ablation(ablation.Ablation(tmp_path, data=tmp_path / "none"), progress)
+        Ablation(tmp_path, suites=("nothing",))
+    with pytest.raises(InputError, match="cannot be named 'own'"):
+        Ablation(tmp_path, critics={"own": "x"})
+    with pytest.raises(InputError, match="no row 'x'"):
+        run(Ablation(tmp_path, only=("x",)))
+    with pytest.raises(InputError, match="too much alike"):
+        run(Ablation(tmp_path, critics={"a b": "x", "a-b": "x"}))
+    with pytest.raises(ConfigError, match="no held-out pairs"):
+        run(Ablation(tmp_path, data=tmp_path / "none"))

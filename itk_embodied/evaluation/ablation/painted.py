@@ -37,8 +37,12 @@ class Tried:
 
 @dataclass(frozen=True)
 class PaintedStep:
-    """All attempts at one step, in order; ``final`` is the picture that came out, ``calls`` of the generator."""
+    """All attempts at one step, in order; ``final`` is the picture that came out, ``calls`` of the generator.
 
+    ``number``: the record's place among those that every row is measured on.
+    """
+
+    number: int
     kind: str
     tries: tuple[Tried, ...]
     final: Tried | None
@@ -61,31 +65,37 @@ def paint_steps(
     judged: bool,
     calls_per_attempt: int = 1,
     seed: int = 0,
-    tick: Callable[[], object] = lambda: None,
+    skipped: Callable[[int], bool] = lambda number: False,
 ) -> Iterator[PaintedStep]:
-    """``planned``: the prompt is the canonical instruction, else free wording. ``judged``: a real critic is asked."""
+    """``planned``: the prompt is the canonical instruction, else free wording. ``judged``: a real critic is asked.
+
+    Records that are ``skipped`` by their number are not painted; the others' pictures do not depend on it.
+    """
     for number, record in enumerate(records):
+        if skipped(number):
+            continue
         said = instruction(record.step)
         prompt = said if planned else word_step(record.step, np.random.default_rng([seed, 59, number]))
         one_step = VisualSubgoalPipeline(
             FixedPlanner(said, prompt), pipeline.generator, pipeline.critic, pipeline.config
         )
         sequence = one_step(Frame(record.before), Task(said, seed=seed * 100_003 + number))
-        tick()
         (subgoal,) = sequence.subgoals or (None,)
         if subgoal is None:
+            yield PaintedStep(number, record.kind, (), None, False, 0)
             continue
         subject, tries, final = Subject.of(record), [], None
         for attempt in subgoal.attempts:
             if attempt.image is None:
                 continue
             verdict = judge.judge(subject, attempt.image)
-            tried = Tried(attempt.success if judged else None, verdict.semantics, verdict.quality, verdict.success)
+            said_right = bool(attempt.success) if judged else None
+            tried = Tried(said_right, float(verdict.semantics), float(verdict.quality), bool(verdict.success))
             tries.append(tried)
             if subgoal.accepted is attempt:
                 final = tried
         calls = len(subgoal.attempts) * calls_per_attempt
-        yield PaintedStep(record.kind, tuple(tries), final, judged and subgoal.status == "verified", calls)
+        yield PaintedStep(number, record.kind, tuple(tries), final, judged and subgoal.status == "verified", calls)
 
 
 def summarise(steps: Sequence[PaintedStep]) -> dict[str, Any]:
@@ -115,4 +125,12 @@ def summarise(steps: Sequence[PaintedStep]) -> dict[str, Any]:
         "false_reject": rejects.record() if told else None,
         "balanced_accuracy": round(1 - (accepts.rate + rejects.rate) / 2, 4) if known else None,  # type: ignore[operator]
         "calls_per_step": round(sum(step.calls for step in steps) / max(len(steps), 1), 3),
+        "per_step": [_record(step) for step in steps],
     }
+
+
+def _record(step: PaintedStep) -> dict[str, Any]:
+    final = step.final
+    scores = None if final is None else [round(final.semantics, 2), round(final.quality, 2)]
+    right = final is not None and final.right
+    return {"number": step.number, "kind": step.kind, "right": right, "verified": step.verified, "scores": scores}

@@ -8,22 +8,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from itk_embodied.evaluation.ablation.paired import ALL, STEPS
+from itk_embodied.evaluation.ablation.variants import REFERENCE
+
 Cells = list[tuple[str, str]]
 
 
 def write_tables(record: Mapping[str, Any], out: Path) -> list[Path]:
     """``ablation.md``, ``ablation.csv``, ``ablation.png`` in ``out``; returns their paths."""
-    rows, suites = record["rows"], record["suites"]
-    files = {"ablation.md": markdown(rows, suites), "ablation.csv": comma_separated(rows, suites)}
+    files = {"ablation.md": markdown(record), "ablation.csv": comma_separated(record)}
     for name, text in files.items():
         (out / name).write_text(text, encoding="utf-8")
-    plot(rows, suites, out / "ablation.png")
+    plot(record["rows"], record["suites"], out / "ablation.png")
     return [*(out / name for name in files), out / "ablation.png"]
 
 
 def cells(row: Mapping[str, Any], suites: Sequence[str]) -> Cells:
     """One row's headings and values."""
-    painted = row["painted"] or {}
+    painted, battery = row["painted"] or {}, row["battery"] or {}
     made: Cells = [("variant", row["name"])]
     made += [(name, _number(painted.get(name), 2)) for name in ("semantics", "quality", "overall")]
     made += [
@@ -32,48 +34,90 @@ def cells(row: Mapping[str, Any], suites: Sequence[str]) -> Cells:
         ("critic balanced accuracy", _number(painted.get("balanced_accuracy"), 3)),
         ("false accept", _rate(painted.get("false_accept"))),
         ("false reject", _rate(painted.get("false_reject"))),
+        ("battery: false accept", _rate(battery.get("false_accept"))),
+        ("battery: false reject", _rate(battery.get("false_reject"))),
         ("generator calls a step", _number(painted.get("calls_per_step"), 2)),
     ]
     return made + [(f"closed loop: {suite}", _rate(row["closed_loop"].get(suite))) for suite in suites]
 
 
-def markdown(rows: Sequence[Mapping[str, Any]], suites: Sequence[str]) -> str:
-    """A table, then the closed loop per family."""
-    lines: list[str] = []
-    for number, row in enumerate(rows):
-        made = cells(row, suites)
-        if number == 0:
-            lines += ["| " + " | ".join(name for name, _ in made) + " |", "|" + " --- |" * len(made)]
-        lines.append("| " + " | ".join(value for _, value in made) + " |")
+def markdown(record: Mapping[str, Any]) -> str:
+    """The table; the closed loop per family; every row against the method as it is; the battery per kind."""
+    rows, suites = record["rows"], record["suites"]
+    made = [cells(row, suites) for row in rows]
+    lines = _table([name for name, _ in made[0]], [[value for _, value in row] for row in made]) if made else []
+    lines += [
+        "",
+        "Rates with Wilson 95 % intervals. Judge, false accept, false reject: of the generator's own pictures.",
+    ]
     for suite in suites:
         families = sorted({name for row in rows for name in row["closed_loop"].get(suite, {}).get("families", {})})
-        if not families:
-            continue
-        lines += ["", f"Closed loop, suite `{suite}`, per family:", ""]
-        lines += ["| variant | " + " | ".join(families) + " |", "|" + " --- |" * (len(families) + 1)]
-        for row in rows:
-            found = row["closed_loop"].get(suite, {}).get("families", {})
-            shares = [f"{found[f]['successes']}/{found[f]['episodes']}" if f in found else "" for f in families]
-            lines.append(f"| {row['name']} | " + " | ".join(shares) + " |")
-    return "\n".join(lines) + "\n"
+        if families:
+            lines += ["", f"Closed loop, suite `{suite}`, per family:", ""]
+            lines += _table(["variant", *families], [_families(row, suite, families) for row in rows])
+    return "\n".join([*lines, *_compared(record), *_kinds(rows)]) + "\n"
 
 
-def comma_separated(rows: Sequence[Mapping[str, Any]], suites: Sequence[str]) -> str:
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    return ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *rows)]
+
+
+def _families(row: Mapping[str, Any], suite: str, families: Sequence[str]) -> list[str]:
+    found = row["closed_loop"].get(suite, {}).get("families", {})
+    shares = [f"{found[name]['successes']}/{found[name]['episodes']}" if name in found else "" for name in families]
+    return [row["name"], *shares]
+
+
+def _compared(record: Mapping[str, Any]) -> list[str]:
+    """A line per row: its difference to the reference row."""
+    if not record["differences"]:
+        return []
+    heads = [what for what in (*record["suites"], ALL, STEPS) if any(what in d for d in record["differences"].values())]
+    rows = [[name, *(_difference(found.get(what)) for what in heads)] for name, found in record["differences"].items()]
+    why = f"Difference to `{REFERENCE.name}` on the same scenes (paired bootstrap, 95 %):"
+    return ["", why, "", *_table(["variant", *heads], rows)]
+
+
+def _kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """How often every critic accepted each kind of the battery; a critic of several rows stands once."""
+    known = {row["battery"]["settings"]["critic"]: row["battery"]["accepted_by_kind"] for row in rows if row["battery"]}
+    kinds = list(dict.fromkeys(kind for counts in known.values() for kind in counts))
+    if not kinds:
+        return []
+    shares = [
+        [kind, *(f"{c[kind]['successes']}/{c[kind]['episodes']}" if kind in c else "" for c in known.values())]
+        for kind in kinds
+    ]
+    return ["", "Battery: accepted, by kind (only `right` should be):", "", *_table(["kind", *known], shares)]
+
+
+def comma_separated(record: Mapping[str, Any]) -> str:
     """Plain numbers, with the interval's bounds in columns of their own."""
     written = io.StringIO()
+    suites = record["suites"]
     names = ["semantics", "quality", "overall", "balanced_accuracy", "calls_per_step"]
     rates = ["right", "verified", "right_of_verified", "false_accept", "false_reject"]
+    battery_rates = ["false_accept", "false_reject"]
+    compared = [*suites, ALL, STEPS]
+    headed = [*rates, *(f"battery_{rate}" for rate in battery_rates), *suites]
+    headed += [f"difference_{what.replace(' ', '_')}" for what in compared]
     table = csv.writer(written, lineterminator="\n")
-    bounds = [f"{rate}{part}" for rate in [*rates, *suites] for part in ("", "_low", "_high", "_n")]
-    table.writerow(["variant", *names, *bounds])
-    for row in rows:
-        painted = row["painted"] or {}
+    table.writerow(["variant", *names, *(f"{head}{part}" for head in headed for part in ("", "_low", "_high", "_n"))])
+    for row in record["rows"]:
+        painted, battery = row["painted"] or {}, row["battery"] or {}
         values: list[Any] = [row["name"], *(painted.get(name) for name in names)]
-        for rate in [*(painted.get(r) for r in rates), *(row["closed_loop"].get(s) for s in suites)]:
-            low, high = rate["interval_95"] if rate else (None, None)
-            values += [rate["success_rate"], low, high, rate["episodes"]] if rate else [None] * 4
+        found = [*(painted.get(r) for r in rates), *(battery.get(r) for r in battery_rates)]
+        for rate in [*found, *(row["closed_loop"].get(s) for s in suites)]:
+            values += _bounded(rate, "success_rate", "episodes")
+        differences = record["differences"].get(row["name"], {})
+        for what in compared:
+            values += _bounded(differences.get(what), "difference", "pairs")
         table.writerow(values)
     return written.getvalue()
+
+
+def _bounded(found: Mapping[str, Any] | None, value: str, count: str) -> list[Any]:
+    return [found[value], *found["interval_95"], found[count]] if found else [None] * 4
 
 
 def plot(rows: Sequence[Mapping[str, Any]], suites: Sequence[str], path: Path) -> None:
@@ -115,3 +159,10 @@ def _rate(rate: Mapping[str, Any] | None) -> str:
         return ""
     low, high = rate["interval_95"]
     return f"{rate['success_rate']:.2f} [{low:.2f}, {high:.2f}] (n={rate['episodes']})"
+
+
+def _difference(found: Mapping[str, Any] | None) -> str:
+    if not found:
+        return ""
+    low, high = found["interval_95"]
+    return f"{found['difference']:+.2f} [{low:+.2f}, {high:+.2f}] (n={found['pairs']})"
