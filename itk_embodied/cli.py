@@ -278,6 +278,7 @@ def _stage(stage: str) -> Any:
 tiny_app.command("look", help="First stage of both: say where everything is. From random weights.")(_stage("look"))
 tiny_app.command("planner", help="The embedded planner, from the look stage's checkpoint.")(_stage("planner"))
 tiny_app.command("critic", help="The embedded critic, from the look stage's checkpoint.")(_stage("critic"))
+tiny_app.command("both", help="One model as planner and critic, from the look stage's checkpoint.")(_stage("both"))
 register_tuning(train_app)
 register_data(train_app)
 register_bags(app)

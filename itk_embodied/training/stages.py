@@ -20,7 +20,7 @@ from itk_embodied.training.vlm_train import TinyTrainer, TinyTraining
 if TYPE_CHECKING:
     from itk_embodied.training.critic_generated import Gallery
 
-Stage: TypeAlias = Literal["look", "planner", "critic"]
+Stage: TypeAlias = Literal["look", "planner", "critic", "both"]
 
 PAINTED_SHARE, PAINTED_RIGHT = 0.6, 0.5
 """How often the critic judges a generator's picture, and how many of these are right."""
@@ -37,6 +37,14 @@ PRESETS: dict[str, TinyTraining] = {
         blind_share=0.6,
     ),
     "critic": TinyTraining(out=Path("runs/critic"), examples=60_000, start=Path("runs/look/checkpoint")),
+    # As many examples as planner and critic have together, and the planner's depth.
+    "both": TinyTraining(
+        out=Path("runs/both"),
+        examples=90_000,
+        start=Path("runs/look/checkpoint"),
+        text_layers=6,
+        blind_share=0.6,
+    ),
 }
 
 
@@ -83,7 +91,7 @@ def example_of(
     blind: bool = False,
 ) -> Example:
     """One random example of a stage. With a ``gallery`` the critic also judges what a generator painted; ``blind``
-    asks for one without a picture, which the planner has."""
+    asks for one without a picture, which the planner has. Of the pictures of ``both`` each role has half."""
     from itk_embodied.training.critic_data import critic_example, look_example
     from itk_embodied.training.critic_generated import painting_example
     from itk_embodied.training.planner_data import blind_example, planner_example
@@ -91,7 +99,7 @@ def example_of(
     record = shards[int(rng.integers(len(shards)))]
     if stage == "look":
         return look_example(record, rng)
-    if stage == "planner":
+    if stage == "planner" or (stage == "both" and (blind or rng.random() < 0.5)):
         return blind_example(record, rng) if blind else planner_example(record, rng)
     if gallery is not None and gallery.right and gallery.wrong and rng.random() < PAINTED_SHARE:
         return painting_example(gallery.draw(rng, right=rng.random() < PAINTED_RIGHT), rng)

@@ -2,7 +2,8 @@
 
 Qwen3-VL's vision tower takes two frames at once (temporal patches of 2), and a single picture fills both. With
 ``pair_frames`` the picture before and the picture after take one slot each: every patch then sees both, and the pair
-costs no more than one picture. With ``crop_rows`` only that band of the picture is looked at.
+costs no more than one picture; one picture alone fills both still. With ``crop_rows`` only that band of the picture
+is looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
     """Loads the folders that the stock processor saved, and its own.
 
     Args:
-        pair_frames: two pictures of a message share one place, one temporal slot each.
+        pair_frames: two pictures of a text share one place, one temporal slot each; a single one has both slots.
         crop_rows: the band of rows to look at, as fractions from the top; None for the whole picture.
         side_px: pictures are scaled to this width and height before the crop; None leaves scaling to the image
             processor.
@@ -57,11 +58,11 @@ class ImageOnlyQwen3VLProcessor(Qwen3VLProcessor):
         pictures = [self._prepare(picture) for picture in pictures]
         if not self.pair_frames:
             return super().__call__(images=pictures, text=text, videos=videos, **kwargs)
-        if len(pictures) % 2:
-            raise ValueError(f"pair_frames takes pictures in pairs, before and after; {len(pictures)} were given")
-        texts = [_one_block_of_two(t) for t in (text if isinstance(text, list) else [text])]
-        batch = super().__call__(images=pictures[0::2], text=texts, videos=videos, **kwargs)
-        after = self.image_processor(images=pictures[1::2], return_tensors="pt")["pixel_values"]
+        texts = text if isinstance(text, list) else [text]
+        firsts, seconds = _paired(pictures, [one.count(IMAGE_BLOCK) for one in texts])
+        texts = [_one_block_of_two(one) if one.count(IMAGE_BLOCK) == 2 else one for one in texts]
+        batch = super().__call__(images=firsts, text=texts, videos=videos, **kwargs)
+        after = self.image_processor(images=seconds, return_tensors="pt")["pixel_values"]
         batch["pixel_values"] = self._interleave(batch["pixel_values"], after)
         return batch
 
@@ -104,11 +105,23 @@ def _flat(images: Any) -> list[Any]:
     return [picture for item in images for picture in _flat(item)]
 
 
+def _paired(pictures: list[Any], places: list[int]) -> tuple[list[Any], list[Any]]:
+    """What fills the first and the second slot, text by text; ``places``: how many pictures each text has."""
+    if sum(places) != len(pictures) or not all(1 <= count <= 2 for count in places):
+        raise ValueError(
+            f"pair_frames takes one picture or two for every text, before and after; {len(pictures)} were given "
+            f"for texts with {', '.join(map(str, places))} places"
+        )
+    firsts, seconds, start = [], [], 0
+    for count in places:
+        firsts.append(pictures[start])
+        seconds.append(pictures[start + count - 1])
+        start += count
+    return firsts, seconds
+
+
 def _one_block_of_two(text: str) -> str:
     """Two pictures' places become one; what stood between them goes."""
     head, _, tail = text.partition(IMAGE_BLOCK)
-    between, second, rest = tail.partition(IMAGE_BLOCK)
-    if not second:
-        raise ValueError("pair_frames needs two pictures in the message")
-    del between
+    _, _, rest = tail.partition(IMAGE_BLOCK)
     return head + IMAGE_BLOCK + rest
