@@ -7,11 +7,11 @@ SEED ?= 7
 OUT ?= out/demo
 SOAK_S ?= 1800
 
-.PHONY: ros-env help setup demo demo-ros2 test lint clean soak
+.PHONY: ros-env ros1-env help setup demo demo-ros2 test lint clean soak
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
 setup: $(VENV)/.ready  ## make .venv and install everything into it
 
@@ -24,6 +24,9 @@ ros-env: $(VENV)-ros/.ready  ## make .venv-ros: real rclpy and a rosbridge, with
 $(VENV)-ros/.ready: pyproject.toml tools/ros_env.sh
 	@PYTHON="$(PYTHON)" sh tools/ros_env.sh $(VENV)-ros
 	@touch $@
+
+ros1-env:  ## Debian's ROS 1 (roscore, rospy), for the tests that need it; installs as root, else says how
+	@sh tools/ros1_env.sh
 
 demo: setup  ## camera frame -> verified goal images -> a robot arm carries them out (TASK="…" SEED=n)
 	@$(BIN)/itk-embodied demo --task "$(TASK)" --seed $(SEED) --out $(OUT)

@@ -24,7 +24,8 @@ PIXELS = bytes((row * 5 + column * 4 + channel * 90) % 256 for row in range(HEIG
 
 
 def say(**what: Any) -> None:
-    print(json.dumps(what), flush=True)
+    sys.stdout.write(json.dumps(what) + "\n")  # one write: some libraries call back in several threads
+    sys.stdout.flush()
 
 
 def heard(topic: str, text: str) -> None:

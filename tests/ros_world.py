@@ -57,17 +57,20 @@ class RealBridge:
         self._process: subprocess.Popen[bytes] | None = None
         self.start()
 
-    def start(self) -> None:
+    def launch(self) -> subprocess.Popen[bytes]:
         command = ["sh", str(ROOT / "tools" / "rosbridge.sh"), "--bind", f"127.0.0.1:{self.port}"]
         quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, env=ros_environment(), stdout=quiet, stderr=quiet)
+        return subprocess.Popen(command, env=ros_environment(), stdout=quiet, stderr=quiet)
+
+    def start(self) -> None:
+        self._process = self.launch()
         ends_s = time.monotonic() + BUDGET_S
         while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 return
             except OSError:
-                assert self._process.poll() is None, "the rosbridge ended; run sh tools/rosbridge.sh to see why"
+                assert self._process.poll() is None, f"the rosbridge ended; to see why: {self._process.args}"
                 assert time.monotonic() < ends_s, "the rosbridge does not listen"
                 time.sleep(0.05)
 

@@ -11,7 +11,7 @@ from itk_embodied.errors import ConfigError, WireError
 from itk_embodied.ros import messages
 from itk_embodied.ros.inproc.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from itk_embodied.ros.rosbridge import BridgeOptions, operations
-from itk_embodied.ros.rosbridge.wire import from_plain, to_plain, type_name
+from itk_embodied.ros.rosbridge.wire import from_plain, missing_package, to_plain, type_name
 
 HEADER = messages.Header(stamp=messages.Time(sec=5, nanosec=7), frame_id="front")
 PICTURE = messages.CompressedImage(header=HEADER, format="png", data=b"\x00\xff\x10")
@@ -62,6 +62,19 @@ def test_subscriptions_say_queue_and_quality() -> None:
         "reliability": "reliable",
         "durability": "transient_local",
     }
+
+
+def test_a_latched_topics_messages_say_so_too() -> None:
+    """rosbridge_suite compares `publish` with `advertise`."""
+    kept, plain = QoSProfile(depth=5, durability=DurabilityPolicy.TRANSIENT_LOCAL), {"data": "x"}
+    assert msgspec.json.decode(operations.publish("/plan", plain, kept))["latch"] is True
+    assert "latch" not in msgspec.json.decode(operations.publish("/task", plain, QoSProfile(depth=5)))
+
+
+def test_ros_1_has_no_lifecycle() -> None:
+    assert missing_package("lifecycle_msgs/srv/GetState", 1) == "lifecycle_msgs"
+    assert missing_package("lifecycle_msgs/srv/GetState", 2) is None
+    assert missing_package("std_msgs/msg/String", 1) is None
 
 
 def test_options_come_from_the_environment_and_are_checked() -> None:

@@ -22,7 +22,7 @@ from itk_embodied.ros.rosbridge import operations
 from itk_embodied.ros.rosbridge.link import MAX_BACKLOG, Link
 from itk_embodied.ros.rosbridge.operations import Incoming, is_latched
 from itk_embodied.ros.rosbridge.options import BridgeOptions
-from itk_embodied.ros.rosbridge.wire import from_plain, to_plain, type_name
+from itk_embodied.ros.rosbridge.wire import from_plain, missing_package, to_plain, type_name
 
 log = logging.getLogger("ros.rosbridge")
 
@@ -49,6 +49,7 @@ class BridgeGraph(Graph):
         self._calls: dict[str, tuple[Client, Future]] = {}
         self._numbers = itertools.count()
         self._dropped_s = 0.0
+        self._missing: set[str] = set()
         self._link = Link(options, self._restore, self._lost, self._receive)
         self._link.open()
 
@@ -72,11 +73,14 @@ class BridgeGraph(Graph):
 
     def _advertise(self, publisher: Publisher) -> None:
         topic = publisher.topic_name
-        self._send(operations.advertise(f"advertise:{topic}", topic, self._kind(publisher), publisher.qos_profile))
+        if self._exists(publisher):
+            self._send(operations.advertise(f"advertise:{topic}", topic, self._kind(publisher), publisher.qos_profile))
 
     def publish(self, publisher: Publisher, message: Any) -> None:
-        frame = operations.publish(publisher.topic_name, to_plain(message, self._version))
+        if not self._exists(publisher):
+            return
         profile = publisher.qos_profile
+        frame = operations.publish(publisher.topic_name, to_plain(message, self._version), profile)
         with self.changed:
             if is_latched(profile):
                 publisher.kept.append(frame)
@@ -118,8 +122,9 @@ class BridgeGraph(Graph):
         self._profiles[topic] = profile
         if is_latched(profile):
             self._seen[topic] = bounded(profile)
-        kind = self._kind(self._subscriptions[topic][0])
-        self._send(operations.subscribe(f"subscribe:{topic}", topic, kind, profile))
+        first = self._subscriptions[topic][0]
+        if self._exists(first):
+            self._send(operations.subscribe(f"subscribe:{topic}", topic, self._kind(first), profile))
 
     def deliver(self, subscription: Subscription, item: Any) -> None:
         """In the executor. Only now is the message decoded: what a short queue dropped has cost nothing."""
@@ -135,9 +140,16 @@ class BridgeGraph(Graph):
     def add_service(self, service: Service) -> None:
         with self.changed:
             super().add_service(service)
+            self._offer(service)
+
+    def _offer(self, service: Service) -> None:
+        if self._exists(service):
             self._send(operations.advertise_service(service.srv_name, self._kind(service)))
 
     def call(self, client: Client, request: Any, future: Future) -> None:
+        if not self._exists(client):
+            client.deliver(future, TransportError(f"ROS 1 has no type {client.srv_type.TYPE}: nobody can be called"))
+            return
         identity = f"call:{client.srv_name}:{next(self._numbers)}"
         plain = to_plain(request, self._version)
         with self.changed:
@@ -172,20 +184,30 @@ class BridgeGraph(Graph):
     def remove(self, entity: Any) -> None:
         with self.changed:
             super().remove(entity)
+            gone = b""
             if isinstance(entity, Publisher):
                 self._waiting.pop(entity, None)
                 if not self._publishers[entity.topic_name]:
-                    self._send(operations.unadvertise(f"advertise:{entity.topic_name}", entity.topic_name))
+                    gone = operations.unadvertise(f"advertise:{entity.topic_name}", entity.topic_name)
             elif isinstance(entity, Subscription) and not self._subscriptions[entity.topic_name]:
                 self._profiles.pop(entity.topic_name, None)
                 self._seen.pop(entity.topic_name, None)
-                self._send(operations.unsubscribe(f"subscribe:{entity.topic_name}", entity.topic_name))
+                gone = operations.unsubscribe(f"subscribe:{entity.topic_name}", entity.topic_name)
             elif isinstance(entity, Service) and not self._services[entity.srv_name]:
-                self._send(operations.unadvertise_service(entity.srv_name))
+                gone = operations.unadvertise_service(entity.srv_name)
+            if gone and self._exists(entity):
+                self._send(gone)
 
     def _kind(self, entity: Any) -> str:
-        kind = entity.msg_type if hasattr(entity, "msg_type") else entity.srv_type
-        return type_name(kind.TYPE, self._version)
+        return type_name(_type_of(entity), self._version)
+
+    def _exists(self, entity: Any) -> bool:
+        """Whether the ROS behind the bridge has the entity's type. What it has not is left out, and said once."""
+        package = missing_package(_type_of(entity), self._version)
+        if package is not None and package not in self._missing:
+            self._missing.add(package)
+            log.info("ROS 1 has no %s: the topics and services that need it are not there", package)
+        return package is None
 
     def _send(self, frame: bytes) -> bool:
         return self._up and self._link.send(frame)
@@ -200,7 +222,7 @@ class BridgeGraph(Graph):
                 self._subscribe(topic, profile)
             for services in self._services.values():
                 for service in services[:1]:
-                    self._send(operations.advertise_service(service.srv_name, self._kind(service)))
+                    self._offer(service)
             latched = [p for ps in self._publishers.values() for p in ps if is_latched(p.qos_profile)]
             for frame in (frame for publisher in latched for frame in publisher.kept):
                 self._send(frame)
@@ -234,6 +256,10 @@ class BridgeGraph(Graph):
                 self._on_answer(incoming)
             elif incoming.op == "status" and incoming.level in ("error", "warning"):
                 log.error("the rosbridge refused something: %s", msgspec.json.decode(incoming.msg))
+
+
+def _type_of(entity: Any) -> str:
+    return str((entity.msg_type if hasattr(entity, "msg_type") else entity.srv_type).TYPE)
 
 
 class _Caller:

@@ -71,8 +71,10 @@ def unadvertise(identity: str, topic: str) -> bytes:
     return _operation("unadvertise", id=identity, topic=topic)
 
 
-def publish(topic: str, plain: dict[str, Any]) -> bytes:
-    return _operation("publish", topic=topic, msg=plain)
+def publish(topic: str, plain: dict[str, Any], profile: QoSProfile) -> bytes:
+    """``latch`` once more, or rosbridge_suite warns at every message that it was advertised with another one."""
+    latch = {"latch": True} if is_latched(profile) else {}
+    return _operation("publish", topic=topic, msg=plain, **latch)
 
 
 def subscribe(identity: str, topic: str, kind: str, profile: QoSProfile) -> bytes:

@@ -16,12 +16,19 @@ from itk_embodied.ros.messages import Bytes, Duration, Message, Time
 
 Plain: TypeAlias = dict[str, Any]
 _ROS1_STAMP = {"sec": "secs", "nanosec": "nsecs"}
+_NOT_IN_ROS1 = ("lifecycle_msgs", "rcl_interfaces")
 
 
 def type_name(ros_type: str, ros_version: int) -> str:
     """``std_msgs/msg/String``; in ROS 1 ``std_msgs/String``."""
     package, _, short = ros_type.split("/")
     return ros_type if ros_version == 2 else f"{package}/{short}"
+
+
+def missing_package(ros_type: str, ros_version: int) -> str | None:
+    """The type's package where that ROS has none of the name, else None."""
+    package = ros_type.partition("/")[0]
+    return package if ros_version == 1 and package in _NOT_IN_ROS1 else None
 
 
 def to_plain(message: Message, ros_version: int) -> Plain:
