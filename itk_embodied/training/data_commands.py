@@ -78,6 +78,9 @@ def sets(
     planner_prompt: Annotated[str, typer.Option("--planner-prompt", help="A prompt other than the style's.")] = "",
     critic_prompt: Annotated[str, typer.Option("--critic-prompt", help="A prompt other than the style's.")] = "",
     ratio: Annotated[float, typer.Option("--ratio", min=0.01, help="Supervised to reinforcement.")] = 2.0,
+    unfiltered: Annotated[
+        bool, typer.Option("--unfiltered", help="Leave the critic's filters out, to compare with; still balanced.")
+    ] = False,
     workers: WorkersOption = 1,
     ray: RayOption = False,
     seed: SeedOption = 0,
@@ -87,7 +90,7 @@ def sets(
     from itk_embodied.training.sets.build import SetSettings, build_sets, print_counts
     from itk_embodied.training.sets.filters import FilterSettings
 
-    filters = FilterSettings(ratio=ratio, seed=seed)
+    filters = FilterSettings(ratio=ratio, seed=seed, filtered=not unfiltered)
     settings = SetSettings(style, planner_prompt, critic_prompt, seed, filters)
     record = build_sets(source, out, settings, workers=workers, ray=ray)
     print_counts(record)

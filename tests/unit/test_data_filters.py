@@ -66,6 +66,17 @@ def test_the_livelier_third_is_for_reinforcement():
     assert len(chosen.rows[SFT]) == 2 * len(chosen.rows[RL]) > 0
 
 
+def test_unfiltered_takes_every_step_that_was_judged_whatever_its_variance():
+    falling, low = [step(i, 9, 5, 7) for i in range(30)], [step(30 + i, 1, 2) for i in range(30)]
+    flat, lively = [step(60 + i, 8, 8) for i in range(15)], [step(75 + i, 5, 9.9) for i in range(15)]
+    chosen = choose([*falling, *low, *flat, *lively, step(90)], FilterSettings(filtered=False))
+    assert chosen.steps_dropped == {NO_TRUTH: 1} and chosen.steps_kept == {SFT: 60, RL: 30}
+    first, last = ({row[1] for row in chosen.rows[name]} for name in (SFT, RL))
+    for part in (range(30), range(30, 60), range(75, 90)):  # flat ones may all fall to the rebalancing
+        assert first & set(part) and last & set(part), "split by something other than the lot"
+    assert abs(len(chosen.rows[SFT]) - 2 * len(chosen.rows[RL])) <= 4
+
+
 def test_one_verdict_alone_teaches_nothing():
     chosen = choose([step(i, 8, 8.2) for i in range(9)], FilterSettings())
     assert chosen.rows == {SFT: [], RL: []} and sum(chosen.rows_dropped.values()) == 18

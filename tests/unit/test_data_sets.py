@@ -23,6 +23,7 @@ from itk_embodied.training.rollouts.make import RolloutSettings, make_rollouts
 from itk_embodied.training.rollouts.store import RolloutSet
 from itk_embodied.training.sets.build import SetSettings, build_sets, print_counts
 from itk_embodied.training.sets.extract import planner_row
+from itk_embodied.training.sets.filters import NO_TRUTH, FilterSettings
 from itk_embodied.training.sets.schema import SET_NAMES, features, load_set, set_file
 from itk_embodied.training.sets.show import write_page
 from itk_embodied.training.sets.texts import Texts
@@ -144,6 +145,19 @@ def test_card_and_sheet_tell_what_is_there_and_a_second_run_changes_nothing(buil
     assert set_file(out, "critic_sft", "train").stat().st_mtime_ns == stamp and not list(out.glob(".parts*"))
     print_counts(record)
     assert "rows dropped" in capsys.readouterr().out
+
+
+def test_unfiltered_sets_drop_no_step_and_say_so(built, rollouts, tmp_path):
+    filtered = built[1]["filters"]["train"]
+    record = build_sets(
+        rollouts, tmp_path, SetSettings("plain", filters=FilterSettings(filtered=False)), progress=False
+    )
+    assert set(record["filters"]["train"]["steps_dropped"]) <= {NO_TRUTH}
+    kept = [sum(counts["steps_kept"].values()) for counts in (record["filters"]["train"], filtered)]
+    assert kept[0] > kept[1] and record["made"] != built[1]["made"]
+    card, other = ((folder / "README.md").read_text() for folder in (tmp_path, built[0]))
+    assert "critic's rows are not filtered" in card and "low 4" not in card
+    assert "critic's rows are not filtered" not in other and "low 4" in other
 
 
 def test_any_sample_is_a_page(built, rollouts, tmp_path):

@@ -44,9 +44,7 @@ def write_card(out: Path, record: Mapping[str, Any]) -> Path:
         "",
         *_filters(filters),
         "",
-        "Planner rows are not filtered; each is cut at a random step. Limits: "
-        + ", ".join(f"{name} {value:g}" for name, value in record["settings"]["filters"].items())
-        + ".",
+        _limits(record["settings"]["filters"]),
         "",
         "## Use",
         "",
@@ -92,6 +90,19 @@ def _filters(filters: Mapping[str, Any]) -> list[str]:
             lines.append(f"- {what.replace('_', ' ')}: {told}")
         lines.append("")
     return lines[:-1]
+
+
+def _limits(settings: Mapping[str, Any]) -> str:
+    """What the filters were set to."""
+    filtered, numbers = settings["filtered"], {k: v for k, v in settings.items() if k != "filtered"}
+    if not filtered:  # what is not heeded is not told
+        numbers = {name: numbers[name] for name in ("ratio", "true_share", "seed")}
+    told = ", ".join(f"{name} {value:g}" for name, value in numbers.items())
+    planner = "Planner rows are not filtered; each is cut at a random step."
+    if filtered:
+        return f"{planner} Limits: {told}."
+    how = "**The critic's rows are not filtered either**: steps of every trend, level and variance are in them, split "
+    return f"{planner} {how}by lot between supervised and reinforcement. Balanced by: {told}."
 
 
 def write_set_sheet(out: Path, split: str, counts: Mapping[str, int]) -> Path | None:
