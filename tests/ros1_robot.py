@@ -22,6 +22,13 @@ SENT: set[int] = set()
 """Stamps of all published frames, in ns."""
 
 
+class Peers(rospy.SubscribeListener):
+    """Says who comes to hear us: what is published before is lost, as always in ROS 1."""
+
+    def peer_subscribe(self, topic_name: str, topic_publish: Any, peer_publish: Any) -> None:
+        say(peer=topic_name)
+
+
 def on_picture(message: Any) -> None:
     stamp_ns = message.header.stamp.secs * 10**9 + message.header.stamp.nsecs
     heard_picture(stamp_ns, message.header.frame_id, message.data)
@@ -55,9 +62,9 @@ def main(picture: str = "") -> None:
         rospy.Subscriber("/diagnostics", DiagnosticArray, on_diagnostics)
         data = Path(picture).read_bytes() if picture else b""
         kind, topic = (CompressedImage, "image/compressed") if data else (Image, "image")
-        camera = rospy.Publisher(f"{NODE}/{topic}", kind, queue_size=1)
-        task = rospy.Publisher(f"{NODE}/task", String, queue_size=1)
-        cancel = rospy.Publisher(f"{NODE}/cancel", Empty, queue_size=1)
+        camera = rospy.Publisher(f"{NODE}/{topic}", kind, Peers(), queue_size=1)
+        task = rospy.Publisher(f"{NODE}/task", String, Peers(), queue_size=1)
+        cancel = rospy.Publisher(f"{NODE}/cancel", Empty, Peers(), queue_size=1)
         on_lines(lambda line: cancel.publish() if line == "!cancel" else task.publish(line))
         while not all(publisher.get_num_connections() for publisher in (camera, task, cancel)):
             time.sleep(0.05)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -60,18 +61,24 @@ class Roscore:
             self._process.wait(60)
 
 
-class StandInBridge(RealBridge):
-    """`ros1_bridge` on a port of its own; needs a `Roscore`'s environment. It can be killed and started again."""
+class Ros1Bridge(RealBridge):
+    """The stand-in `ros1_bridge` on a port of its own, beside a `Roscore`. It can be killed and restarted.
 
-    def __init__(self, folder: Path) -> None:
-        self._log = folder / "bridge.log"
+    Where the machine has a real rosbridge_suite, ITK_ROS1_BRIDGE takes its place: a command that the port is added to,
+    ``rosrun rosbridge_server rosbridge_websocket --address 127.0.0.1 --port``.
+    """
+
+    def __init__(self, roscore: Roscore, folder: Path) -> None:
+        self._environment, self._log = {**os.environ, **roscore.environment}, folder / "bridge.log"
         super().__init__()
 
     def launch(self) -> subprocess.Popen[bytes]:
-        command = [SYSTEM_PYTHON, str(ROOT / "tests" / "ros1_bridge.py"), str(self.port)]
+        ours = f"{SYSTEM_PYTHON} {shlex.quote(str(ROOT / 'tests' / 'ros1_bridge.py'))}"
+        command = [*shlex.split(os.environ.get("ITK_ROS1_BRIDGE", ours)), str(self.port)]
         with self._log.open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log)
+            return subprocess.Popen(command, env=self._environment, stdout=log, stderr=log)
 
     def refused(self) -> list[str]:
         """What it has not done, and why: one line each."""
-        return [line for line in self._log.read_text().splitlines() if line.startswith("refused")]
+        signs = ("refused", "[ERROR]", "[WARN]")  # the stand-in's, and rosbridge_suite's
+        return [line for line in self._log.read_text().splitlines() if any(sign in line for sign in signs)]

@@ -1,7 +1,7 @@
 """What a node may rely on, whatever stands behind `itk_embodied.ros`. Where a backend differs from rclpy, it is wrong.
 
-Every test runs on every backend: inproc and rosbridge (a real rosbridge-server-rs process) here, rclpy in a pytest of
-its own in the environment that has it.
+Every test runs on every backend: inproc and rosbridge (a real rosbridge-server-rs process; and real ROS 1 behind a
+stand-in for its bridge) here, rclpy in a pytest of its own in the environment that has it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ros1_world import HOW_ROS1, Ros1Bridge, Roscore, have_ros1
 from ros_world import HOW, ROOT, ROS_PYTHON, RealBridge, have_ros, ros_environment
 
 from itk_embodied import ros
 from itk_embodied.ros.rosbridge import BridgeOptions
 
 BUDGET_S = 5.0
+ROS1 = "rosbridge-ros1"
 
-
-BACKENDS = ("rclpy",) if importlib.util.find_spec("rclpy") else ("inproc", "rosbridge")
+BACKENDS = ("rclpy",) if importlib.util.find_spec("rclpy") else ("inproc", "rosbridge", ROS1)
 
 
 @pytest.fixture(scope="module")
@@ -36,11 +37,27 @@ def bridge() -> Iterator[RealBridge]:
         yield bridge
 
 
+@pytest.fixture(scope="module")
+def ros1_bridge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ros1Bridge]:
+    if not have_ros1():
+        pytest.skip(HOW_ROS1)
+    folder = tmp_path_factory.mktemp("ros1")
+    roscore = Roscore(folder)
+    try:
+        with Ros1Bridge(roscore, folder) as bridge:
+            yield bridge
+            assert bridge.refused() == []
+    finally:
+        roscore.end()
+
+
 @pytest.fixture(params=BACKENDS)
 def backend(request: pytest.FixtureRequest) -> Iterator[str]:
-    chosen: Any = ros.use_backend(request.param)
+    chosen: Any = ros.use_backend(request.param.removesuffix("-ros1"))
     if request.param == "rosbridge":
         chosen.options = BridgeOptions(request.getfixturevalue("bridge").url)
+    elif request.param == ROS1:
+        chosen.options = BridgeOptions(request.getfixturevalue("ros1_bridge").url, ros_version=1)
     yield request.param
     ros.try_shutdown()
     ros.use_backend("inproc")  # what other tests in this process expect
@@ -61,6 +78,12 @@ def test_the_same_on_real_rclpy() -> None:
 def started(backend: str) -> str:
     ros.init(args=[])
     return backend
+
+
+@pytest.fixture
+def has_qualities(backend: str) -> None:
+    if backend == ROS1:
+        pytest.skip("ROS 1 has no durability and no reliability to match; it latches one message or none")
 
 
 class Spinner:
@@ -134,6 +157,7 @@ def test_the_queue_keeps_the_newest(spinner: Spinner) -> None:
     assert got == ["4", "5"]
 
 
+@pytest.mark.usefixtures("has_qualities")
 @pytest.mark.parametrize(
     ("published", "subscribed", "expected"),
     [
@@ -160,6 +184,7 @@ def test_a_late_subscription_gets_what_transient_local_keeps(
     assert got == expected
 
 
+@pytest.mark.usefixtures("has_qualities")
 @pytest.mark.parametrize(
     ("offered", "wanted"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ros1_world import HOW_ROS1, SYSTEM_PYTHON, Roscore, StandInBridge, have_ros1
+from ros1_world import HOW_ROS1, SYSTEM_PYTHON, Ros1Bridge, Roscore, have_ros1
 from ros_world import RosProcess
 from scripted import gradient_image
 
@@ -31,10 +31,10 @@ def roscore(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roscore]:
 
 
 @pytest.fixture
-def bridge(roscore: Roscore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandInBridge]:
+def bridge(roscore: Roscore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ros1Bridge]:
     for name, value in roscore.environment.items():
         monkeypatch.setenv(name, value)
-    with StandInBridge(tmp_path) as bridge:
+    with Ros1Bridge(roscore, tmp_path) as bridge:
         yield bridge
 
 
@@ -51,7 +51,7 @@ def run() -> Iterator[Callable[..., RosProcess]]:
         process.end()
 
 
-def start_node(run: Callable[..., RosProcess], bridge: StandInBridge, paint_s: float) -> RosProcess:
+def start_node(run: Callable[..., RosProcess], bridge: Ros1Bridge, paint_s: float) -> RosProcess:
     where = ("--backend", "rosbridge", "--bridge", bridge.url, "--ros-version", "1")
     return run("node", str(paint_s), *where, python=sys.executable, script="ros_roles.py")
 
@@ -76,7 +76,7 @@ def check_pictures(said: list[dict[str, Any]]) -> None:
     assert {picture["sha256"] for picture in of(said, "picture")} == verified
 
 
-def end_well(node: RosProcess, bridge: StandInBridge) -> None:
+def end_well(node: RosProcess, bridge: Ros1Bridge) -> None:
     node.process.send_signal(signal.SIGTERM)
     assert node.process.wait(15) == 0, "".join(node.errors)
     assert "Traceback" not in "".join(node.errors)
@@ -84,7 +84,7 @@ def end_well(node: RosProcess, bridge: StandInBridge) -> None:
 
 
 @pytest.mark.parametrize("camera", ["raw", "compressed"])
-def test_a_task_over_ros_1(run: Callable[..., RosProcess], bridge: StandInBridge, tmp_path: Path, camera: str) -> None:
+def test_a_task_over_ros_1(run: Callable[..., RosProcess], bridge: Ros1Bridge, tmp_path: Path, camera: str) -> None:
     """rospy's frames and task go in; plan, statuses and verified subgoals come out, also for who listens only later."""
     picture = tmp_path / "frame.png"
     save_png(gradient_image(), picture)
@@ -118,7 +118,7 @@ def test_a_task_over_ros_1(run: Callable[..., RosProcess], bridge: StandInBridge
     end_well(node, bridge)
 
 
-def test_the_bridge_is_killed_and_restarted_in_mid_task(run: Callable[..., RosProcess], bridge: StandInBridge) -> None:
+def test_the_bridge_is_killed_and_restarted_in_mid_task(run: Callable[..., RosProcess], bridge: Ros1Bridge) -> None:
     """Node and robot live on; what was said meanwhile arrives, the task's terminal status too; the next task runs."""
     node = start_node(run, bridge, 1.0)
     node.ready()
@@ -128,6 +128,7 @@ def test_the_bridge_is_killed_and_restarted_in_mid_task(run: Callable[..., RosPr
     said = robot.hear(lambda one: one.get("topic") == "plan")
     bridge.kill()
     assert node.process.poll() is None and robot.process.poll() is None
+    said = [one for one in said if "peer" not in one]
     bridge.start()
     said += robot.hear(is_end, 40)
     assert said[-1]["state"] == "partial"
@@ -140,6 +141,7 @@ def test_the_bridge_is_killed_and_restarted_in_mid_task(run: Callable[..., RosPr
     assert "was lost; trying again" in "".join(node.errors) and "is back" in "".join(node.errors)
     assert robot.process.poll() is None
 
+    hear_until(robot, said, lambda: len({one["peer"] for one in said if "peer" in one}) == 3)
     robot.tell("put it away again")  # frames, tasks and cancels get in again
     robot.hear(lambda one: one.get("topic") == "status" and one["state"] == "running" and one["task"].endswith("again"))
     robot.tell("!cancel")
