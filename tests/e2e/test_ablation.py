@@ -20,6 +20,7 @@ from itk_embodied.evaluation.ablation import agents as ablation_agents
 from itk_embodied.evaluation.ablation import run as ablation
 from itk_embodied.evaluation.ablation.agents import load_agents
 from itk_embodied.evaluation.ablation.battery import Said, ask_all, count, shown
+from itk_embodied.evaluation.ablation.command import ablation as ablation_command
 from itk_embodied.evaluation.ablation.config import Ablation
 from itk_embodied.evaluation.ablation.journal import Journal
 from itk_embodied.evaluation.ablation.painted import drawn, paint_steps, summarise
@@ -215,6 +216,26 @@ def test_a_row_cut_short_goes_on_behind_its_last_episode(stacks, tmp_path: Path,
         for one in record["rows"][0]["closed_loop"]["put_in"]["per_episode"]:
             one["seconds"] = one["first_subgoal_seconds"] = 0
     assert again == whole
+
+
+def test_the_command_stopped_by_hand_leaves_the_tables_of_whole_rows(stacks, tmp_path: Path, monkeypatch) -> None:
+    def command(*rows: str, critics: tuple[str, ...] = ()) -> None:
+        ablation_command(
+            out=tmp_path, critic=list(critics), data=pairs_folder(), steps=0, battery=0, suite=["put_in"], episodes=1,
+            row=list(rows), stack="embedded", one_agent=None, judge="simulator", seed=0,
+        )  # fmt: skip
+
+    command("goals: ground truth")
+    (tmp_path / "ablation.md").unlink()
+    monkeypatch.setattr(ablation.ClosedLoop, "episode", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        command("goals: degraded", "goals: ground truth")
+    text = (tmp_path / "ablation.md").read_text()
+    assert "goals: ground truth" in text and "goals: degraded" not in text
+    with pytest.raises(InputError, match="takes NAME=STACK"):
+        command(critics=("rl",))
+    with pytest.raises(InputError, match="given twice"):
+        command(critics=("rl=a", "rl=b"))
 
 
 def test_a_journal_of_other_settings_is_not_gone_on_with(tmp_path: Path) -> None:
