@@ -163,7 +163,8 @@ def test_a_row_is_measured_once_and_the_tables_hold_it(stacks, tmp_path: Path, m
         assert run(config) == record
     markdown, sheet, picture = write_tables(record, tmp_path)
     text = markdown.read_text()
-    assert "| 0/1 |" in text and f"Difference to `{own}`" in text and "| right | 3/3 | 0/3 |" in text
+    assert "| 0/1 |" in text and f"Difference to `{own}`" in text and "| kind | own | other |" in text
+    assert "| right | 3/3 | 0/3 |" in text
     lines = list(csv.DictReader(sheet.open()))
     assert [line["variant"] for line in lines] == [own, other, truth]
     assert float(lines[2]["put_in"]) == 0 and float(lines[0]["battery_false_accept"]) == 1

@@ -47,7 +47,8 @@ def collected(config: Ablation) -> dict[str, Any]:
     for row in wanted(config):
         found = _kept(_row_file(config, row), config.row_settings(row))
         if found is not None:
-            rows.append(found | {"battery": None if row.critic is None else _battery(config, row.critic)})
+            battery = None if row.critic is None else _battery(config, row.critic)
+            rows.append(found | {"critic": row.critic, "battery": battery})
     return {
         **config.settings,
         "critics": dict(config.critics),

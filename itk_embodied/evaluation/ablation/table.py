@@ -80,7 +80,7 @@ def _compared(record: Mapping[str, Any]) -> list[str]:
 
 def _kinds(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """How often every critic accepted each kind of the battery; a critic of several rows stands once."""
-    known = {row["battery"]["settings"]["critic"]: row["battery"]["accepted_by_kind"] for row in rows if row["battery"]}
+    known = {row["critic"]: row["battery"]["accepted_by_kind"] for row in rows if row["battery"]}
     kinds = list(dict.fromkeys(kind for counts in known.values() for kind in counts))
     if not kinds:
         return []
