@@ -1,0 +1,64 @@
+#!/bin/sh
+# Remake the embedded stack from nothing: pairs, generator, planner, critic, and their figures.
+#   sh tools/train_embedded.sh [RUNS]      (default runs/embedded)
+# Every part goes on where it stopped. On two CPU cores this takes days at the sizes below; on one GPU with 16 cores an
+# hour or so. Sizes are environment variables: PAIRS, LOOK, PLANNER, CRITIC, GENERATOR, PAINTINGS, ROLLOUTS; WORKERS are
+# the processes that make data (default: all cores but one); COMPILE= (empty) leaves compiling out. Nothing is copied into the package: see the last lines.
+set -eu
+runs="${1:-runs/embedded}"
+cli="${ITK_EMBODIED:-.venv/bin/itk-embodied}"
+python="${PYTHON:-.venv/bin/python}"
+workers="${WORKERS:-$(($(nproc) > 1 ? $(nproc) - 1 : 1))}"
+data="$runs/data"
+compile="${COMPILE---compile}"
+mkdir -p "$runs"
+
+say() { printf '\n== %s\n' "$*" >&2; }
+
+say "Pairs from the simulator"
+"$cli" train data pairs --out "$data/pairs" --pairs "${PAIRS:-60000}" --workers "$workers"
+say "Generator"
+"$cli" train generator --data "$data/pairs" --out "$runs/generator" --samples "${GENERATOR:-1500000}" --workers "$workers"
+say "Looking: what planner and critic have in common"
+"$cli" train tiny look --data "$data/pairs" --out "$runs/look" --examples "${LOOK:-100000}" --workers "$workers" $compile
+say "Planner"
+"$cli" train tiny planner --data "$data/pairs" --start "$runs/look/checkpoint" --out "$runs/planner" \
+    --examples "${PLANNER:-200000}" --workers "$workers" $compile
+say "What the generator paints, for the critic"
+for split in train held-out; do
+    "$python" -m itk_embodied.training.critic_generated --data "$data/pairs" --checkpoint "$runs/generator/pipeline" \
+        --out "$data/generated" --split "$split" --count "$([ $split = train ] && echo "${PAINTINGS:-20000}" || echo 1000)"
+done
+say "Critic"
+"$cli" train tiny critic --data "$data/pairs" --start "$runs/look/checkpoint" --out "$runs/critic" \
+    --examples "${CRITIC:-200000}" --workers "$workers" $compile
+say "Figures"
+"$python" -m itk_embodied.training.planner_eval --data "$data/pairs" --checkpoint "$runs/planner/checkpoint" --batched \
+    --tasks 400 --json "$runs/planner.json"
+"$python" -m itk_embodied.training.critic_eval --data "$data/pairs" --generated "$data/generated" \
+    --checkpoint "$runs/critic/checkpoint" --pairs 400 --json "$runs/critic.json"
+cat >"$runs/stack.toml" <<TOML
+name = "remade"
+
+[planner]
+kind = "qwen3vl"
+checkpoint = "$(realpath "$runs")/planner/checkpoint"
+prompt = "embedded-planner"
+max_new_tokens = 1024
+max_think_chars = 800
+
+[generator]
+kind = "composite-flow"
+checkpoint = "$(realpath "$runs")/generator/pipeline"
+
+[critic]
+kind = "qwen3vl"
+checkpoint = "$(realpath "$runs")/critic/checkpoint"
+prompt = "embedded-critic"
+max_new_tokens = 512
+max_think_chars = 600
+
+[pipeline]
+max_attempts = 5
+TOML
+say "Use it: $cli demo --stack $runs/stack.toml; measure it: $cli eval --suite single --episodes 100 --stack $runs/stack.toml"
