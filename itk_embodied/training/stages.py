@@ -29,14 +29,14 @@ PRESETS: dict[str, TinyTraining] = {
     "look": TinyTraining(out=Path("runs/look"), examples=40_000),
     "planner": TinyTraining(
         out=Path("runs/planner"),
-        examples=30_000,
+        examples=80_000,
         start=Path("runs/look/checkpoint"),
         pair_frames=False,
         dense_weight=0.3,
         text_layers=6,
         blind_share=0.6,
     ),
-    "critic": TinyTraining(out=Path("runs/critic"), examples=60_000, start=Path("runs/look/checkpoint")),
+    "critic": TinyTraining(out=Path("runs/critic"), examples=80_000, start=Path("runs/look/checkpoint")),
     # As many examples as planner and critic have together, and the planner's depth.
     "both": TinyTraining(
         out=Path("runs/both"),
