@@ -1,8 +1,8 @@
 #!/bin/sh
 # Remake the embedded stack from nothing: pairs, generator, planner, critic, and their figures.
 #   sh tools/train_embedded.sh [RUNS]      (default runs/embedded)
-# Every part goes on where it stopped. On two CPU cores this takes days at the sizes below; on one GPU with 16 cores an
-# hour or so. Sizes are environment variables: PAIRS, LOOK, PLANNER, CRITIC, GENERATOR, PAINTINGS, ROLLOUTS; WORKERS are
+# Every part goes on where it stopped. The sizes below are meant for a GPU and many cores; two CPU cores train some 15
+# planner examples, 25 of the critic's and 40 of the generator's a second, one at a time. Sizes are environment variables: PAIRS, LOOK, PLANNER, CRITIC, GENERATOR, PAINTINGS, ROLLOUTS; WORKERS are
 # the processes that make data (default: all cores but one); COMPILE= (empty) leaves compiling out. Nothing is copied into the package: see the last lines.
 set -eu
 runs="${1:-runs/embedded}"

@@ -174,10 +174,7 @@ class _Run:
         maps = batch.maps.to(self.device)
         with torch.autocast(self.device, dtype=torch.bfloat16):
             made, mask = self.model(noisy, frame, maps, instant, [slot.to(self.device) for slot in slots])
-        made = made.float()
-        loss = 4 * (weight * (made - edited) ** 2).mean()
-        if config.edge_weight:
-            loss = loss + config.edge_weight * (weight * _edge_error(made - edited)).mean()
+        loss = 4 * (weight * (made.float() - edited) ** 2).mean()
         mask = mask.float().clamp(1e-5, 1 - 1e-5)
         loss = loss + config.mask_weight * F.binary_cross_entropy(mask, changed, weight=1 + 10 * changed)
         self.optimiser.zero_grad()
@@ -192,14 +189,6 @@ class _Run:
             follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
         self.seen += len(frame)
         return float(loss.detach())
-
-
-def _edge_error(error: Tensor) -> Tensor:
-    """How much the steps from pixel to pixel are off, as large as ``error`` (B, 3, H, W). Squares forgive a soft edge
-    where the place of an edge is open; this does not."""
-    down = F.pad(error[..., 1:, :] - error[..., :-1, :], (0, 0, 0, 1))
-    across = F.pad(error[..., 1:] - error[..., :-1], (0, 1))
-    return down.abs() + across.abs()
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:

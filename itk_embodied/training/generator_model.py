@@ -34,7 +34,6 @@ class GeneratorTraining:
         band: first row and row after the last of the frame that the model sees, in 32nds of its height. The front
             camera sees everything that can be moved in rows 10 to 26; half the raster costs half the time.
         sigma: noise of the flow's start. changed_weight: how much more a changed pixel's error counts.
-        edge_weight: how much errors of the steps between neighbouring pixels count, which keep edges sharp.
         soften: share of samples of the last stage whose cubes are blurred a little, as generated ones are.
         reader_steps: batches of sentences that the reader is trained on first, if it is not in ``out`` yet.
         candidates: how often the exported pipeline paints a picture, to keep the one it is surest of.
@@ -55,7 +54,6 @@ class GeneratorTraining:
     words_width: int = 96
     changed_weight: float = 20.0
     mask_weight: float = 0.05
-    edge_weight: float = 0.25
     soften: float = 0.3
     seed: int = 0
     threads: int = 1
