@@ -232,7 +232,14 @@ def bench_pipeline(
 def train_generator(
     data: DataOption = Path("data/pairs"),
     out: Annotated[Path, typer.Option("--out", help="The run's folder.")] = Path("runs/generator"),
+    walks: Annotated[
+        Path | None, typer.Option("--walks", help="Walks (train data walks), to learn from its own pictures too.")
+    ] = None,
+    start: Annotated[
+        Path | None, typer.Option("--start", help="Pipeline folder to go on from, at full size, its reader as it is.")
+    ] = None,
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Training pairs to see.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Highest learning rate.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop after this much wall time.")] = None,
     threads: ThreadsOption = 1,
     workers: WorkersOption = 0,
@@ -241,15 +248,19 @@ def train_generator(
     """The generator: a composite-head flow that edits a camera frame. Goes on where it stopped."""
     from itk_embodied.training.generator import GeneratorTraining, train_generator
 
-    chosen = {"samples": samples, "minutes": minutes}
+    chosen: dict[str, Any] = {"samples": samples, "minutes": minutes, "lr": lr}
+    if start is not None:
+        size, _ = GeneratorTraining.stages[-1]
+        chosen |= {"init": start, "stages": ((size, 1.0),), "reader_steps": 0}
     given = {name: value for name, value in chosen.items() if value is not None}
     config = GeneratorTraining(
         data=data,
         out=out,
+        walks=walks,
         threads=threads,
         workers=workers,
         seed=seed,
-        **given,  # type: ignore[arg-type]
+        **given,
     )
     print(train_generator(config))
 

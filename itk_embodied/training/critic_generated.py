@@ -2,14 +2,14 @@
 
 ``python -m itk_embodied.training.critic_generated --count 2000`` paints steps of the simulator's pairs, has the
 simulator judge each picture and keeps it under ``data/generated``. Few denoising steps and a single candidate make
-more mistakes, so their numbers vary. Rollouts (`itk_embodied.training.rollouts`) hold such pictures too, some painted
-over painted ones.
+more mistakes, so their numbers vary. Rollouts (`itk_embodied.training.rollouts`) and walks
+(`itk_embodied.training.walks`) hold such pictures too, painted over painted ones.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -39,6 +39,8 @@ from itk_sim.language import grounded, instruction
 
 BATCH = 16
 DENOISING_STEPS, CANDIDATES = (2, 4, 8, 8), (1, 1, 3)
+PAINTINGS_FILE = "paintings.npz"
+"""The paintings of a shard of walks, beside its records."""
 DOUBTFUL = 0.5
 """A picture that the judge passes or fails by less than so many points is taught neither as right nor as wrong."""
 
@@ -125,32 +127,42 @@ def read_kept(path: Path) -> tuple[list[tuple[str, int]], list[JudgeLine], np.nd
 
 
 class Gallery:
-    """Random access to the paintings of a split, and to those of rollouts where there are some.
+    """Random access to the paintings of a split, and to those of rollouts and walks where there are some.
 
     ``right``, ``wrong``: the numbers of those that are so clearly.
     """
 
-    def __init__(self, shards: ShardSet, folder: Path, rollouts: Path | None = None) -> None:
+    def __init__(
+        self, shards: ShardSet, folder: Path, rollouts: Path | None = None, walks: Path | None = None
+    ) -> None:
         self.shards, self.folder, self.rollouts = shards, Path(folder), rollouts
+        self.walks = ShardSet(walks, shards.split) if walks is not None else None
         self._items: list[tuple[ShardSet, tuple[str, int], Image, JudgeLine]] = []
         self._read: set[str] = set()
         self.refresh()
 
     def refresh(self) -> int:
         """Take up what was painted since; returns the number of paintings."""
-        known = set(self.shards.keys)
-        for path in sorted(self.folder.glob(f"{self.shards.split}-*.npz")):
-            if path.name not in self._read:
-                for key, judged, image in zip(*read_kept(path), strict=True):
-                    if key in known:
-                        self._items.append((self.shards, key, image, judged))
-                self._read.add(path.name)
+        self._take(self.shards, self.folder.glob(f"{self.shards.split}-*.npz"))
+        if self.walks is not None:
+            self.walks.refresh()
+            self._take(self.walks, self.walks.folder.glob(f"shard-*/{PAINTINGS_FILE}"))
         if self.rollouts is not None and any(self.rollouts.glob("shard-*")):
             self._take_rollouts(RolloutSet(self.rollouts))
         least = [min(judged.semantics, judged.quality) for *_, judged in self._items]
         self.right = [i for i, points in enumerate(least) if points >= PASS + DOUBTFUL]
         self.wrong = [i for i, points in enumerate(least) if points <= PASS - DOUBTFUL]
         return len(self._items)
+
+    def _take(self, truth: ShardSet, paths: Iterable[Path]) -> None:
+        known = set(truth.keys)
+        for path in sorted(paths):
+            if str(path) in self._read:
+                continue
+            for key, judged, image in zip(*read_kept(path), strict=True):
+                if key in known:
+                    self._items.append((truth, key, image, judged))
+            self._read.add(str(path))
 
     def _take_rollouts(self, rollouts: RolloutSet) -> None:
         for number in rollouts.shards(self.shards.split):

@@ -1,4 +1,7 @@
-"""``itk-embodied train data pairs | rollouts | sets | show`` and ``train judge``. Heavy parts load when one runs."""
+"""``itk-embodied train data pairs | walks | rollouts | sets | show`` and ``train judge``.
+
+Heavy parts load when one runs.
+"""
 
 from __future__ import annotations
 
@@ -40,6 +43,21 @@ def pairs(
     from itk_embodied.training.shards import make_shards
 
     make_shards(out, count, workers=workers, seed=seed)
+
+
+@data_app.command("walks")
+def walks(
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Pipeline folder of the generator that paints.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")] = Path("data/walks"),
+    count: Annotated[int, typer.Option("--walks", min=1, help="Tasks walked through, of two steps and more.")] = 2000,
+    first: Annotated[int, typer.Option("--first", min=0, help="First shard; every 20th (19, 39, …) is held out.")] = 0,
+    workers: WorkersOption = 1,
+    seed: SeedOption = 0,
+) -> None:
+    """Steps one after another, each from the picture painted before, for the generator. Goes on where it stopped."""
+    from itk_embodied.training.walks import make_walks
+
+    print(f"{make_walks(out, count, checkpoint, workers=workers, seed=seed, first=first)} shards made in {out}")
 
 
 @data_app.command("rollouts")

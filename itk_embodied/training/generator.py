@@ -7,15 +7,12 @@ more, and the change mask is supervised besides. Resolution grows by stages whil
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
-import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 
 import numpy as np
 import torch
@@ -51,9 +48,13 @@ class _Run:
     def __init__(self, config: GeneratorTraining, progress: bool) -> None:
         self.config, self.progress = config, progress
         self.journal = Journal(config.out)
+        self.journal.log(config={name: str(value) for name, value in asdict(config).items()})
         self.shards = ShardSet(config.data)
         if len(self.shards) < config.batch:
             raise ConfigError(f"{config.data} has {len(self.shards)} pairs; run: itk-embodied train data pairs")
+        self.walks = ShardSet(config.walks) if config.walks is not None else None
+        if self.walks is not None and not len(self.walks):
+            raise ConfigError(f"{config.walks} has no walks; run: itk-embodied train data walks --out {config.walks}")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.seen, self.stage, self.elapsed_s = 0, 0, 0.0
         self.reader = read_sentences(config)
@@ -143,7 +144,10 @@ class _Run:
     def _draw(self, rng: np.random.Generator) -> list[Record]:
         records: list[Record] = []
         while len(records) < self.config.batch:
-            record = self.shards[int(rng.integers(len(self.shards)))]
+            source = self.shards
+            if self.walks is not None and rng.random() < self.config.walk_share:
+                source = self.walks
+            record = source[int(rng.integers(len(source)))]
             if rng.random() < SHARE_KEPT.get(record.kind, 1.0):
                 records.append(record)
         return records
@@ -158,6 +162,8 @@ class _Run:
         config = self.config
         if seen // config.batch % REFRESH_STEPS == 0:
             self.shards.refresh()
+            if self.walks is not None:
+                self.walks.refresh()
         rng = np.random.default_rng([config.seed, seen])
         last = self.stage + 1 == len(config.stages)
         return make_batch(self._draw(rng), rng, self.model.size, config.band, config.soften if last else 0.0)
@@ -189,30 +195,3 @@ class _Run:
             follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
         self.seen += len(frame)
         return float(loss.detach())
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    defaults = GeneratorTraining()
-    parser = argparse.ArgumentParser(description="Train the embedded generator; goes on where it stopped.")
-    parser.add_argument("--data", type=Path, default=defaults.data)
-    parser.add_argument("--out", type=Path, default=defaults.out)
-    parser.add_argument("--samples", type=int, default=defaults.samples, help="training pairs to see")
-    parser.add_argument("--minutes", type=float, help="stop after this much wall time")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--threads", type=int, default=defaults.threads)
-    parser.add_argument("--workers", type=int, default=defaults.workers, help="processes that prepare data ahead")
-    parser.add_argument("--init", type=Path, help="pipeline folder to start from")
-    args = parser.parse_args(argv)
-    config = GeneratorTraining(**vars(args))
-    Journal(config.out).log(config={k: str(v) for k, v in asdict(config).items()})
-    # A terminated run saves its state on the way out.
-    signal.signal(signal.SIGTERM, _stop)
-    print(train_generator(config))
-
-
-if __name__ == "__main__":
-    main()

@@ -27,6 +27,7 @@ class GeneratorTraining:
 
     Attributes:
         data, out: folders of the pairs and of the run.
+        walks: folder of walks (see `itk_embodied.training.walks`), of which ``walk_share`` of the samples are drawn.
         samples: training pairs to see, repeats counted.
         minutes: stop after this much wall time, counted over all resumed parts; None for no limit. The learning rate
             decays and the stages change by whichever of the two is further on.
@@ -43,6 +44,8 @@ class GeneratorTraining:
 
     data: Path = Path("data/pairs")
     out: Path = Path("runs/generator")
+    walks: Path | None = None
+    walk_share: float = 0.4
     samples: int = 300_000
     minutes: float | None = None
     stages: tuple[tuple[int, float], ...] = ((64, 0.2), (96, 0.25), (128, 0.55))

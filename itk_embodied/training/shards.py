@@ -59,7 +59,7 @@ def make_shards(
         raise InputError(f"pairs is {pairs} and shard_size {shard_size}; both must be 1 or more.")
     out.mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + -(-pairs // shard_size))
-    todo = [n for n in numbers if not _shard_folder(out, n).exists()]
+    todo = [n for n in numbers if not shard_folder(out, n).exists()]
     with tqdm(total=len(todo) * shard_size, unit="pair", desc="pairs") as bar:
         # MuJoCo's renderer does not survive a fork.
         context = multiprocessing.get_context("spawn")
@@ -71,7 +71,7 @@ def make_shards(
     return len(todo)
 
 
-def _shard_folder(out: Path, number: int) -> Path:
+def shard_folder(out: Path, number: int) -> Path:
     return out / f"shard-{number:05d}"
 
 
@@ -99,10 +99,20 @@ def _make_shard(out: Path, number: int, seed: int, shard_size: int, size_px: int
                 lines.write(json.dumps(line) + "\n")
         for name, array in arrays.items():
             np.save(staging / f"{name}.npy", array)
-        staging.rename(_shard_folder(out, number))
+        staging.rename(shard_folder(out, number))
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+def write_records(folder: Path, records: Sequence[Record], size_px: int) -> None:
+    """The arrays and lines of a shard of records whose pictures are ``size_px`` wide."""
+    for name in ARRAYS:
+        shape = (0, size_px, size_px) if name.endswith("seg") else (0, size_px, size_px, 3)
+        images = [getattr(record, name) for record in records]
+        np.save(folder / f"{name}.npy", np.stack(images) if images else np.zeros(shape, np.uint8))
+    lines = [pair_line(r.step, r.kind, r.before_state, r.after_state, r.k, r.world_from_camera) for r in records]
+    (folder / "pairs.jsonl").write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
 
 
 def pair_line(

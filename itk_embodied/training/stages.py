@@ -59,7 +59,7 @@ def train_stage(
     """Run a stage with its preset, changed where asked; goes on where it stopped. Returns the checkpoint's folder.
 
     ``generated`` holds a generator's pictures for the critic (see `critic_generated`), by default beside ``data``; so
-    do rollouts, where there are some.
+    do rollouts and walks, where there are some.
     """
     shards = ShardSet(data)
     if not len(shards):
@@ -70,7 +70,7 @@ def train_stage(
 
     from itk_embodied.training.critic_generated import Gallery
 
-    gallery = Gallery(shards, generated or data.parent / "generated", data.parent / "rollouts")
+    gallery = Gallery(shards, generated or data.parent / "generated", data.parent / "rollouts", data.parent / "walks")
 
     def source(rng: np.random.Generator, blind: bool = False) -> Example:
         return example_of(stage, shards, rng, gallery, blind=blind)

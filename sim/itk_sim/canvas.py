@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import weakref
 
 import numpy as np
@@ -28,8 +29,11 @@ class Canvas:
         self._option = mujoco.MjvOption()
         self._option.geomgroup[:] = [int(group in RENDERED_GROUPS) for group in range(6)]
         self._option.sitegroup[:] = 0
-        # Also at interpreter exit: freed any later, EGL's own modules are gone.
         self._free = weakref.finalize(self, _free, self._gl, self._context)
+        # At interpreter exit before EGL is closed: exit functions run last in, first out, and weakref's is among the
+        # first.
+        self._free.atexit = False
+        atexit.register(self._free)
 
     def picture(self, data: mujoco.MjData, camera: int, size_px: int) -> np.ndarray:
         """(S,S,3) uint8 RGB."""
@@ -49,6 +53,7 @@ class Canvas:
 
     def close(self) -> None:
         self._free()
+        atexit.unregister(self._free)
 
     def _draw(self, data: mujoco.MjData, camera: int, size_px: int, ids: bool) -> None:
         if not self._free.alive:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from itk_embodied.errors import ConfigError, InputError
 from itk_embodied.training.fanout import fan_out
 from itk_embodied.training.rollouts.roles import Roles
-from itk_embodied.training.shards import ARRAYS, is_held_out, pair_line
+from itk_embodied.training.shards import is_held_out, shard_folder, write_records
 from itk_embodied.types import Image
 
 SETTINGS_FILE, LINES_FILE = "rollouts.json", "trajectories.jsonl"
@@ -104,10 +104,6 @@ def load_roles(settings: RolloutSettings) -> Roles:
     return Roles(stack.planner, stack.generator, stack.critic, judge, stack.name)
 
 
-def shard_folder(out: Path, number: int) -> Path:
-    return Path(out) / f"shard-{number:05d}"
-
-
 def read_settings(out: Path) -> RolloutSettings:
     """What a folder's rollouts were made with. Raises InputError where there are none."""
     path = Path(out) / SETTINGS_FILE
@@ -176,21 +172,15 @@ def _write(out: Path, number: int, rolled: list[Any], side: int) -> None:
     staging = out / f".shard-{number:05d}-{os.getpid()}"
     staging.mkdir()
     try:
-        records = [record for one in rolled for record in one.records]
-        for name in ARRAYS:
-            flat = name.endswith("seg")
-            np.save(staging / f"{name}.npy", _stack([getattr(record, name) for record in records], side, flat))
+        write_records(staging, [record for one in rolled for record in one.records], side)
         np.save(staging / "frames.npy", _stack([one.frame for one in rolled], side))
         np.save(staging / "attempts.npy", _stack([image for one in rolled for image in one.images], side))
-        pairs = [pair_line(r.step, r.kind, r.before_state, r.after_state, r.k, r.world_from_camera) for r in records]
-        for name, lines in (("pairs.jsonl", pairs), (LINES_FILE, [one.line for one in rolled])):
-            (staging / name).write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+        (staging / LINES_FILE).write_bytes(b"".join(msgspec.json.encode(one.line) + b"\n" for one in rolled))
         staging.rename(shard_folder(out, number))
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
 
 
-def _stack(images: list[Image], side: int, flat: bool = False) -> np.ndarray:
-    shape = (side, side) if flat else (side, side, 3)
-    return np.stack(images) if images else np.zeros((0, *shape), np.uint8)
+def _stack(images: list[Image], side: int) -> np.ndarray:
+    return np.stack(images) if images else np.zeros((0, side, side, 3), np.uint8)

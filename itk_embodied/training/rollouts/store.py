@@ -11,8 +11,8 @@ import numpy as np
 
 from itk_embodied.errors import InputError
 from itk_embodied.training.rollouts.lines import TrajectoryLine
-from itk_embodied.training.rollouts.make import LINES_FILE, RolloutSettings, read_settings, shard_folder
-from itk_embodied.training.shards import Record, ShardSet, is_held_out
+from itk_embodied.training.rollouts.make import LINES_FILE, RolloutSettings, read_settings
+from itk_embodied.training.shards import Record, ShardSet, is_held_out, shard_folder
 from itk_embodied.types import Image
 
 

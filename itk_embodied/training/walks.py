@@ -1,0 +1,186 @@
+"""Walks for the generator: the steps of a task one after another, each from the picture that was painted before.
+
+Pairs start from clean frames and seldom show a bowl with three cubes in it or a tower half built. A sequence of
+subgoals does, in the generator's own hand. The simulator's table follows the pictures, so every step has its truth:
+the picture before, with only what the step changes taken from the simulator. A walk on which the generator was wrong
+goes on from that truth. Shards are those of `itk_embodied.training.shards`, made by ``itk-embodied train data walks``;
+``paintings.npz`` beside them holds what was painted and the judge's word on it, for the critic.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import PIL.Image
+import torch
+from tqdm import tqdm
+
+from itk_embodied.errors import InputError
+from itk_embodied.mesa import load_triton_first
+from itk_embodied.training.critic_generated import PAINTINGS_FILE, Painting, keep
+from itk_embodied.training.fanout import fan_out
+from itk_embodied.training.pixels import grow
+from itk_embodied.training.rollouts.truth import Truth
+from itk_embodied.training.shards import Record, is_held_out, shard_folder, write_records
+from itk_embodied.types import Image
+from itk_sim.errors import SimError
+from itk_sim.language import instruction
+from itk_sim.scene import sample_scene
+from itk_sim.splits import scene_seed
+from itk_sim.symbols import Step
+from itk_sim.table import Table
+from itk_sim.tasks import FAMILIES, sample_task
+
+SIZE_PX, SHARD_WALKS = 128, 50
+PAINTED = 0.75
+"""Share of the steps after which the walk goes on from what the generator painted; else from the truth."""
+DENOISING_STEPS, CANDIDATES = 8, (1, 1, 3)
+CHANGED = 6
+"""Pixels that differ by more than this in any channel belong to the change, with two pixels around."""
+_SCENES = 50
+_LEAST_STEPS = 2
+
+
+def make_walks(out: Path, walks: int, checkpoint: Path, *, workers: int = 1, seed: int = 0, first: int = 0) -> int:
+    """Make what is missing of ``walks`` walks under ``out``; returns how many shards were made now.
+
+    Args:
+        checkpoint: the generator's pipeline folder; those who paint may change from shard to shard.
+        first: the first shard's number; every 20th is held out.
+    """
+    if walks < 1:
+        raise InputError(f"walks is {walks}; it must be 1 or more.")
+    if not checkpoint.is_dir():
+        raise InputError(f"{checkpoint} is no folder; give the pipeline folder of a trained generator.")
+    out.mkdir(parents=True, exist_ok=True)
+    numbers = range(first, first + -(-walks // SHARD_WALKS))
+    todo = [number for number in numbers if not shard_folder(out, number).exists()]
+    work = WalkMaker(str(out.resolve()), str(checkpoint.resolve()), seed)
+    with tqdm(total=len(todo) * SHARD_WALKS, unit="walk", desc="walks") as bar:
+        total = Counter[str]()
+        for done in fan_out(todo, work, workers=workers):
+            total.update({name: done[name] for name in ("steps", "painted", "right")})
+            bar.set_postfix_str("{steps} steps, {right}/{painted} pictures right".format(**total))
+            bar.update(SHARD_WALKS)
+    return len(todo)
+
+
+@dataclass
+class WalkMaker:
+    """Makes one shard a call; loads the generator and opens the table at the first."""
+
+    out: str
+    checkpoint: str
+    seed: int
+    _walker: Any = field(default=None, repr=False)
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        if self._walker is None:
+            load_triton_first()
+            self._walker = Walker(Table(), load_painter(self.checkpoint))
+        walker: Walker = self._walker
+        walked = [
+            one
+            for index in range(SHARD_WALKS)
+            for one in walker.walk(np.random.default_rng([self.seed, 97, number, index]), is_held_out(number))
+        ]
+        final = shard_folder(Path(self.out), number)
+        staging = final.with_name(f".{final.name}-{os.getpid()}")
+        staging.mkdir()
+        try:
+            write_records(staging, [record for record, _ in walked], SIZE_PX)
+            paintings = {(final.name, row): one for row, (_, one) in enumerate(walked) if one is not None}
+            keep(staging / PAINTINGS_FILE, list(paintings), list(paintings.values()))
+            staging.rename(final)
+        except BaseException:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+        right = sum(one.judged.success for one in paintings.values())
+        return {"steps": len(walked), "painted": len(paintings), "right": right}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_walker": None}
+
+
+Painter: TypeAlias = Callable[[Record, np.random.Generator], Image]
+"""Paints a record's step over its picture before; uint8 RGB of the same size."""
+
+
+@dataclass
+class Walker:
+    """Walks on one table, with one painter."""
+
+    table: Table
+    paint: Painter
+
+    def walk(self, rng: np.random.Generator, held_out: bool) -> Iterator[tuple[Record, Painting | None]]:
+        """The steps of one task, each with the picture it starts from and the truth it should come to, and what was
+        painted, if it was."""
+        truth = Truth(self.table, rng, SIZE_PX)
+        family, steps = self._task(rng, held_out)
+        picture = self.table.render("front", SIZE_PX)
+        for step in steps:
+            clean = self.table.render("front", SIZE_PX)
+            record = truth.reach(step, picture, family)
+            if record is None:
+                return
+            record = replace(record, after=_only_the_change(record, clean))
+            picture, painting = record.after, None
+            if rng.random() < PAINTED:
+                painting = Painting.of(record, self.paint(record, rng))
+                if truth.follow(record, painting.image):
+                    picture = painting.image
+            yield record, painting
+
+    def _task(self, rng: np.random.Generator, held_out: bool) -> tuple[str, tuple[Step, ...]]:
+        for _ in range(_SCENES):
+            scene = sample_scene(rng)
+            if held_out:
+                scene = replace(scene, seed=scene_seed(rng, "held-out"))
+            state = self.table.reset(scene)
+            family = str(rng.choice(FAMILIES))
+            try:
+                task = sample_task(state, rng, family, combinations="any" if held_out else "train")
+            except SimError:
+                continue  # this scene has no such task
+            if len(task.steps) >= _LEAST_STEPS:
+                return family, task.steps
+        raise InputError(f"no scene of {_SCENES} had a task of {_LEAST_STEPS} steps or more.")
+
+
+def load_painter(checkpoint: str) -> Painter:
+    """A generator's pipeline that is told the plan's sentences."""
+    from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
+
+    torch.set_num_threads(1)
+    pipeline = CompositeFlowEditPipeline.from_pretrained(checkpoint)
+    pipeline.set_progress_bar_config(disable=True)
+
+    def paint(record: Record, rng: np.random.Generator) -> Image:
+        (images,) = pipeline(
+            [PIL.Image.fromarray(record.before)],
+            [instruction(record.step)],
+            DENOISING_STEPS,
+            [torch.Generator().manual_seed(int(rng.integers(2**31)))],
+            output_type="np",
+            return_dict=False,
+            candidates=int(rng.choice(CANDIDATES)),
+        )
+        return np.asarray(images[0])
+
+    return paint
+
+
+def _only_the_change(record: Record, clean: Image) -> Image:
+    """The picture before, painted as it is, with what the step changes as the simulator shows it. ``clean``: the
+    simulator's own picture before."""
+    changed = np.abs(clean.astype(np.int16) - record.after).max(-1) > CHANGED
+    changed = grow(changed | (record.before_seg != record.after_seg), 2)
+    return np.where(changed[..., None], record.after, record.before)

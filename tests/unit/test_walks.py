@@ -1,0 +1,109 @@
+"""Walks go from picture to picture, with the simulator's truth beside them, and come back as data for both models."""
+
+from __future__ import annotations
+
+import shutil
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+from tiny_pairs import pairs_folder
+
+torch = pytest.importorskip("torch")
+
+from itk_embodied.errors import ConfigError, InputError  # noqa: E402
+from itk_embodied.training import walks  # noqa: E402
+from itk_embodied.training.critic_generated import Gallery  # noqa: E402
+from itk_embodied.training.generator import train_generator  # noqa: E402
+from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
+from itk_embodied.training.shards import ARRAYS, ShardSet  # noqa: E402
+from itk_sim.table import Table  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def table():
+    with Table() as table:
+        yield table
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Random weights: they paint nothing right."""
+    folder = tmp_path_factory.mktemp("painter") / "pipeline"
+    torch.manual_seed(0)
+    Editor(128, GeneratorTraining(channels=(16, 16, 32), words_width=32)).pipeline().save_pretrained(folder)
+    return folder
+
+
+def walked(table, paint, seeds=range(6)):
+    walker = walks.Walker(table, paint)
+    return [list(walker.walk(np.random.default_rng([3, seed]), False)) for seed in seeds]
+
+
+def soft(record, rng):
+    """The right picture, a little blurred."""
+    return cv2.GaussianBlur(record.after, (3, 3), 0.5)
+
+
+def test_the_next_step_starts_from_the_picture_where_it_is_right(table, monkeypatch):
+    monkeypatch.setattr(walks, "PAINTED", 1.0)
+    went_on = 0
+    for walk in walked(table, soft):
+        assert len(walk) >= 2
+        for (_, painting), (record, _) in pairwise(walk):
+            if np.array_equal(record.before, painting.image):
+                went_on += 1
+                assert painting.judged.semantics > 4
+    assert went_on >= 6
+
+
+def test_it_goes_on_from_the_truth_where_the_picture_is_wrong(table, monkeypatch):
+    monkeypatch.setattr(walks, "PAINTED", 1.0)
+    for walk in walked(table, lambda record, rng: record.before):
+        for (one, painting), (other, _) in pairwise(walk):
+            assert not painting.judged.success
+            assert np.array_equal(other.before, one.after)
+
+
+def test_only_what_the_step_changes_is_the_simulators(table, monkeypatch):
+    monkeypatch.setattr(walks, "PAINTED", 1.0)
+    for walk in walked(table, soft):
+        for record, _ in walk[1:]:
+            differs = (record.before != record.after).any(-1)
+            apart = cv2.distanceTransform((record.before_seg == record.after_seg).astype(np.uint8), cv2.DIST_L2, 3)
+            assert differs.any()
+            # Shadows fall beside the things that move, nothing changes far from them.
+            assert differs[apart > 40].mean() < 0.02 if (apart > 40).any() else True
+
+
+def test_shards_are_the_same_whoever_makes_them_and_feed_both_models(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(walks, "SHARD_WALKS", 2)
+    out = tmp_path / "walks"
+    assert walks.make_walks(out, 4, checkpoint, seed=1, first=18) == 2
+    assert walks.make_walks(out, 4, checkpoint, seed=1, first=18) == 0
+    kept = {name: np.load(out / "shard-00018" / f"{name}.npy") for name in ARRAYS}
+    shutil.rmtree(out / "shard-00018")
+    assert walks.make_walks(out, 4, checkpoint, seed=1, first=18) == 1
+    assert all(np.array_equal(kept[name], np.load(out / "shard-00018" / f"{name}.npy")) for name in ARRAYS)
+
+    train, held_out = ShardSet(out), ShardSet(out, "held-out")
+    assert len(train) >= 4 and len(held_out) >= 4
+    gallery = Gallery(ShardSet(pairs_folder()), tmp_path / "none", walks=out)
+    assert 0 < len(gallery) <= len(train)
+    assert {len(gallery[i].image) for i in range(len(gallery))} == {128}
+
+    config = GeneratorTraining(
+        data=pairs_folder(), walks=out, walk_share=1.0, out=tmp_path / "run", samples=2, batch=2,
+        channels=(16, 16, 32), words_width=32, reader_steps=0, stages=((64, 1.0),),
+    )  # fmt: skip
+    assert (train_generator(config, progress=False) / "model_index.json").exists()
+
+
+def test_errors_say_what_to_do(checkpoint, tmp_path):
+    with pytest.raises(InputError, match="walks is 0"):
+        walks.make_walks(tmp_path, 0, checkpoint)
+    with pytest.raises(InputError, match="pipeline folder of a trained generator"):
+        walks.make_walks(tmp_path, 1, tmp_path / "none")
+    with pytest.raises(ConfigError, match="train data walks"):
+        train_generator(GeneratorTraining(data=pairs_folder(), out=tmp_path / "run", batch=2, walks=tmp_path / "no"))
