@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import os
+import sys
+import threading
 from collections.abc import Iterator
 
 import numpy as np
@@ -17,11 +20,24 @@ load_triton_first()  # tests that render and tests that run models share this pr
 
 
 EXIT_S = 60.0
-"""The interpreter must have ended so long after the last test; a thread that keeps it is shown and the run fails."""
+"""The interpreter must have ended so long after the last test. Whatever keeps it is shown, and does not keep it."""
+_status = 1
+
+
+def pytest_sessionfinish(exitstatus: int) -> None:
+    global _status
+    _status = int(exitstatus)
 
 
 def pytest_unconfigure() -> None:
-    faulthandler.dump_traceback_later(EXIT_S, exit=True)
+    def end() -> None:
+        faulthandler.dump_traceback(sys.__stderr__, all_threads=True)
+        os._exit(_status)
+
+    faulthandler.dump_traceback_later(2 * EXIT_S, exit=True)  # where not even a thread of Python runs any more
+    timer = threading.Timer(EXIT_S, end)
+    timer.daemon = True
+    timer.start()
 
 
 @pytest.fixture(autouse=True)

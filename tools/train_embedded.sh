@@ -2,8 +2,9 @@
 # Remake the embedded stack from nothing: pairs, generator, planner, critic, and their figures.
 #   sh tools/train_embedded.sh [RUNS]      (default runs/embedded)
 # Every part goes on where it stopped. The sizes below are meant for a GPU and many cores; two CPU cores train some 15
-# planner examples, 25 of the critic's and 40 of the generator's a second, one at a time. Sizes are environment variables: PAIRS, LOOK, PLANNER, CRITIC, GENERATOR, PAINTINGS, ROLLOUTS; WORKERS are
-# the processes that make data (default: all cores but one); COMPILE= (empty) leaves compiling out. Nothing is copied into the package: see the last lines.
+# planner examples, 25 of the critic's and 40 of the generator's a second, one at a time. Sizes are environment variables:
+# PAIRS, LOOK, PLANNER, CRITIC, GENERATOR, WALKS, CHAINED, PAINTINGS; WORKERS are the processes that make data (default: all
+# cores but one); COMPILE= (empty) leaves compiling out. Nothing is copied into the package: see the last lines.
 set -eu
 runs="${1:-runs/embedded}"
 cli="${ITK_EMBODIED:-.venv/bin/itk-embodied}"
@@ -18,7 +19,13 @@ say() { printf '\n== %s\n' "$*" >&2; }
 say "Pairs from the simulator"
 "$cli" train data pairs --out "$data/pairs" --pairs "${PAIRS:-60000}" --workers "$workers"
 say "Generator"
-"$cli" train generator --data "$data/pairs" --out "$runs/generator" --samples "${GENERATOR:-1500000}" --workers "$workers"
+"$cli" train generator --data "$data/pairs" --out "$runs/generator-pairs" --samples "${GENERATOR:-1500000}" \
+    --workers "$workers"
+say "Walks, painted by it, and the generator on them"
+"$cli" train data walks --out "$data/walks" --checkpoint "$runs/generator-pairs/pipeline" --walks "${WALKS:-20000}" \
+    --workers "$workers"
+"$cli" train generator --data "$data/pairs" --walks "$data/walks" --start "$runs/generator-pairs/pipeline" \
+    --out "$runs/generator" --samples "${CHAINED:-500000}" --workers "$workers"
 say "Looking: what planner and critic have in common"
 "$cli" train tiny look --data "$data/pairs" --out "$runs/look" --examples "${LOOK:-100000}" --workers "$workers" $compile
 say "Planner"
@@ -36,7 +43,7 @@ say "Figures"
 "$python" -m itk_embodied.training.planner_eval --data "$data/pairs" --checkpoint "$runs/planner/checkpoint" --batched \
     --tasks 400 --json "$runs/planner.json"
 "$python" -m itk_embodied.training.critic_eval --data "$data/pairs" --generated "$data/generated" \
-    --checkpoint "$runs/critic/checkpoint" --pairs 400 --json "$runs/critic.json"
+    --rollouts "$data/rollouts" --walks "$data/walks" --checkpoint "$runs/critic/checkpoint" --pairs 400 --json "$runs/critic.json"
 cat >"$runs/stack.toml" <<TOML
 name = "remade"
 

@@ -58,13 +58,13 @@ def battery(shards: ShardSet, count: int, seed: int = 0) -> list[Case]:
     return cases
 
 
-def painted(gallery: Gallery, most: int = 200, seed: int = 0) -> list[Case]:
+def painted(gallery: Gallery, most: int = 200, seed: int = 0, kinds: str = "painted") -> list[Case]:
     """What the generator really painted, asked about in the plan's words: as many right as wrong ones by the judge."""
     cases: dict[bool, list[Case]] = {True: [], False: []}
     for number in np.random.default_rng([seed, 29]).permutation(len(gallery)):
         painting = gallery[int(number)]
         good, said = painting.judged.success, instruction(painting.record.step)
-        kind = "painted right" if good else "painted badly" if painting.judged.semantics >= PASS else "painted wrong"
+        kind = f"{kinds} {'right' if good else 'badly' if painting.judged.semantics >= PASS else 'wrong'}"
         if len(cases[good]) < most:
             cases[good].append(Case(painting.record.before, painting.image, f"{said} | {said}", kind, good))
         if min(map(len, cases.values())) >= most:
@@ -108,6 +108,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--threshold", type=float, default=None, help="default: that of the checkpoint's itk.json")
     parser.add_argument("--generated", type=Path, default=Path("data/generated"), help="see critic_generated")
     parser.add_argument("--rollouts", type=Path, default=Path("data/rollouts"), help="more paintings, if it is there")
+    parser.add_argument("--walks", type=Path, default=Path("data/walks"), help="paintings on paintings, if it is there")
     parser.add_argument(
         "--choose", type=float, default=None, metavar="SHARE",
         help="write to the checkpoint's itk.json the lowest threshold with at most this share of false accepts; "
@@ -123,6 +124,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     cases = battery(shards, args.pairs, args.seed) + painted(
         Gallery(shards, args.generated, args.rollouts), seed=args.seed
     )
+    if args.walks.is_dir():
+        walked = Gallery(shards, args.walks / "none", walks=args.walks)
+        cases += painted(walked, seed=args.seed, kinds="in a sequence")
     judged = judge([(c.before, c.after) for c in cases], [c.text for c in cases])
     probabilities = [j.true_probability for j in judged]
     notes = json.loads((args.checkpoint / "itk.json").read_text())
