@@ -8,6 +8,7 @@ root="$(cd "$(dirname "$0")/.." && pwd)"
 python="${ROS_PYTHON:-python3.11}" # the wheels are built for CPython 3.11
 shared="$root/.venv/bin/python"
 
+started="$(date +%s)"
 say() { printf '%s\n' "$*" >&2; }
 
 command -v "$python" >/dev/null 2>&1 || python="${PYTHON:-python3}"
@@ -18,7 +19,7 @@ command -v "$python" >/dev/null 2>&1 || python="${PYTHON:-python3}"
 [ -x "$venv/bin/python" ] || { say "Making $venv"; "$python" -m venv "$venv"; }
 say "Installing rclpy, the rosbridge server and this package"
 cd "$root"
-"$venv/bin/python" -m pip --disable-pip-version-check install --quiet -e '.[ros2,rosbridge,nodes,record]' \
+"$venv/bin/python" -m pip --disable-pip-version-check --timeout 30 --retries 10 install --quiet -e '.[ros2,rosbridge,nodes,record]' \
     'rosbridge-server-rs==0.1.6' 'pytest>=8' 'pytest-timeout>=2.3'
 site="$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 chmod +x "$site"/rosbridge_server_rs/rosbridge_server_rs_*
@@ -27,4 +28,4 @@ if [ -x "$shared" ] && "$shared" -c 'import sys; sys.exit(sys.version_info[:2] !
     "$shared" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/zz_shared_with_venv.pth"
 fi
 "$venv/bin/python" -c 'import rclpy, sensor_msgs.msg, diagnostic_msgs.msg, lifecycle_msgs.srv, std_srvs.srv'
-say "Ready: $venv/bin/visual_subgoal_node --help; a rosbridge: sh tools/rosbridge.sh"
+say "Ready after $(($(date +%s) - started)) s: $venv/bin/visual_subgoal_node --help; a rosbridge: sh tools/rosbridge.sh"

@@ -4,7 +4,9 @@ set -eu
 venv="${1:-.venv}"
 python="${PYTHON:-python3}"
 
+started="$(date +%s)"
 say() { printf '%s\n' "$*" >&2; }
+took() { printf '%s' "$(($(date +%s) - started)) s"; }
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || {
     say "Python 3.11 or newer is needed; '$python' is not. Try: make PYTHON=python3.11 setup"
@@ -38,7 +40,8 @@ if command -v dpkg-query >/dev/null 2>&1; then
 fi
 
 [ -x "$venv/bin/python" ] || { say "Making $venv"; "$python" -m venv "$venv"; }
-pip="$venv/bin/python -m pip --disable-pip-version-check install --quiet"
+# A download that stands still is asked for again soon, whatever patience is set elsewhere.
+pip="$venv/bin/python -m pip --disable-pip-version-check --timeout 30 --retries 10 install --quiet"
 
 # torch first and pinned. A machine without an NVIDIA GPU gets the build without CUDA where the index offers one.
 torch="torch==2.13.0"
@@ -46,8 +49,8 @@ if ! "$venv/bin/python" -c 'import torch, sys; sys.exit(not torch.__version__.st
     say "Installing torch"
     $pip "$torch"
 fi
-say "Installing itk_embodied and what it needs"
+say "Installing itk_embodied and what it needs (after $(took))"
 $pip -e '.[all,dev]'
 # Only its meshes are used; its own dependencies drive a real robot and would pull in much more.
 $pip --no-deps 'dm-robotics-panda==0.4.8'
-say "Ready: $venv/bin/itk-embodied --help"
+say "Ready after $(took): $venv/bin/itk-embodied --help"
