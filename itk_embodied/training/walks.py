@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import cv2
 import numpy as np
 import PIL.Image
 import torch
@@ -38,12 +39,13 @@ from itk_sim.symbols import Step
 from itk_sim.table import Table
 from itk_sim.tasks import FAMILIES, sample_task
 
-SIZE_PX, SHARD_WALKS = 128, 50
+FRAME_PX, SIZE_PX, SHARD_WALKS = 256, 128, 50
+"""Pictures are painted on frames as large as at run time and kept as small as pairs are."""
 PAINTED = 0.75
 """Share of the steps after which the walk goes on from what the generator painted; else from the truth."""
 DENOISING_STEPS, CANDIDATES = 8, (1, 1, 3)
 CHANGED = 6
-"""Pixels that differ by more than this in any channel belong to the change, with two pixels around."""
+"""Pixels that differ by more than this in any channel belong to the change, with four pixels around."""
 _SCENES = 50
 _LEAST_STEPS = 2
 
@@ -109,8 +111,8 @@ class WalkMaker:
         return {**self.__dict__, "_walker": None}
 
 
-Painter: TypeAlias = Callable[[Record, np.random.Generator], Image]
-"""Paints a record's step over its picture before; uint8 RGB of the same size."""
+Painter: TypeAlias = Callable[[Image, Step, np.random.Generator], Image]
+"""Paints a step over a picture, uint8 RGB; the result is as large."""
 
 
 @dataclass
@@ -125,19 +127,23 @@ class Walker:
         painted, if it was."""
         truth = Truth(self.table, rng, SIZE_PX)
         family, steps = self._task(rng, held_out)
-        picture = self.table.render("front", SIZE_PX)
+        picture = self.table.render("front", FRAME_PX)
         for step in steps:
-            clean = self.table.render("front", SIZE_PX)
-            record = truth.reach(step, picture, family)
+            clean = self.table.render("front", FRAME_PX)
+            record = truth.reach(step, small(picture), family)
             if record is None:
                 return
-            record = replace(record, after=_only_the_change(record, clean))
-            picture, painting = record.after, None
+            reached = self.table.render("front", FRAME_PX)
+            goal = _only_the_change(picture, clean, reached, record)
+            record = replace(record, after=small(goal))
+            painting = None
             if rng.random() < PAINTED:
-                painting = Painting.of(record, self.paint(record, rng))
+                image = self.paint(picture, step, rng)
+                painting = Painting.of(record, small(image))
                 if truth.follow(record, painting.image):
-                    picture = painting.image
+                    goal = image
             yield record, painting
+            picture = goal
 
     def _task(self, rng: np.random.Generator, held_out: bool) -> tuple[str, tuple[Step, ...]]:
         for _ in range(_SCENES):
@@ -163,10 +169,10 @@ def load_painter(checkpoint: str) -> Painter:
     pipeline = CompositeFlowEditPipeline.from_pretrained(checkpoint)
     pipeline.set_progress_bar_config(disable=True)
 
-    def paint(record: Record, rng: np.random.Generator) -> Image:
+    def paint(picture: Image, step: Step, rng: np.random.Generator) -> Image:
         (images,) = pipeline(
-            [PIL.Image.fromarray(record.before)],
-            [instruction(record.step)],
+            [PIL.Image.fromarray(picture)],
+            [instruction(step)],
             DENOISING_STEPS,
             [torch.Generator().manual_seed(int(rng.integers(2**31)))],
             output_type="np",
@@ -178,9 +184,14 @@ def load_painter(checkpoint: str) -> Painter:
     return paint
 
 
-def _only_the_change(record: Record, clean: Image) -> Image:
-    """The picture before, painted as it is, with what the step changes as the simulator shows it. ``clean``: the
-    simulator's own picture before."""
-    changed = np.abs(clean.astype(np.int16) - record.after).max(-1) > CHANGED
-    changed = grow(changed | (record.before_seg != record.after_seg), 2)
-    return np.where(changed[..., None], record.after, record.before)
+def small(picture: Image) -> Image:
+    """A frame as the models see it and as it is kept."""
+    return np.asarray(cv2.resize(picture, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _only_the_change(picture: Image, clean: Image, reached: Image, record: Record) -> Image:
+    """``picture``, painted as it is, with what the step changes as the simulator shows it, from ``clean`` to
+    ``reached``."""
+    changed = np.abs(clean.astype(np.int16) - reached).max(-1) > CHANGED
+    moved = (record.before_seg != record.after_seg).repeat(FRAME_PX // SIZE_PX, 0).repeat(FRAME_PX // SIZE_PX, 1)
+    return np.where(grow(changed | moved, 4)[..., None], reached, picture)
