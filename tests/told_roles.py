@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 
 from itk_embodied.agents.base import CallContext
 from itk_embodied.training.judge import SimulatorJudge
+from itk_embodied.training.rollouts import roll
 from itk_embodied.training.rollouts.roles import Roles
 from itk_embodied.types import Image, Plan, PlanStep, Task, Verdict, image_hash
+from itk_sim import table as table_module
 from itk_sim.errors import SimError
 from itk_sim.language import instruction, parse_instruction
 from itk_sim.table import Snapshot, Table
-from itk_sim.tasks import TaskSpec
+from itk_sim.tasks import TaskSpec, sample_task
 
 
 class Desk:
@@ -23,6 +27,23 @@ class Desk:
         self.table: Table | None = None
         self.task: TaskSpec | None = None
         self.shown: dict[str, Snapshot] = {}
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk that sees the table and the task of whatever rolls next."""
+    desk = Desk()
+
+    def open_table() -> Table:
+        desk.table = Table()
+        return desk.table
+
+    def draw(*args: Any, **kwargs: Any) -> TaskSpec:
+        desk.task = sample_task(*args, **kwargs)
+        return desk.task
+
+    monkeypatch.setattr(table_module, "Table", open_table)
+    monkeypatch.setattr(roll, "sample_task", draw)
+    return desk
 
 
 class ToldPlanner:

@@ -6,19 +6,16 @@ import dataclasses
 
 import numpy as np
 import pytest
-from told_roles import Desk, knowing
+from told_roles import Desk, knowing, watched
 
 from itk_embodied.errors import ConfigError, InputError
 from itk_embodied.training.judge import SimulatorJudge, Subject
-from itk_embodied.training.rollouts import roll
 from itk_embodied.training.rollouts.lines import JudgeLine
 from itk_embodied.training.rollouts.make import RolloutSettings, make_rollouts
 from itk_embodied.training.rollouts.roles import mistaken
 from itk_embodied.training.rollouts.store import RolloutSet
 from itk_embodied.training.shards import ShardSet
-from itk_sim import table as table_module
 from itk_sim.language import instruction, parse_instruction
-from itk_sim.tasks import sample_task
 
 SETTINGS = RolloutSettings("told", attempts=3, misled=0.4, shard_size=4, seed=4)
 
@@ -26,23 +23,6 @@ SETTINGS = RolloutSettings("told", attempts=3, misled=0.4, shard_size=4, seed=4)
 @pytest.fixture
 def desk(monkeypatch) -> Desk:
     return watched(monkeypatch)
-
-
-def watched(monkeypatch) -> Desk:
-    """A desk that sees the table and the task of whatever rolls next."""
-    desk, Table = Desk(), table_module.Table
-
-    def open_table():
-        desk.table = Table()
-        return desk.table
-
-    def draw(*args, **kwargs):
-        desk.task = sample_task(*args, **kwargs)
-        return desk.task
-
-    monkeypatch.setattr(table_module, "Table", open_table)
-    monkeypatch.setattr(roll, "sample_task", draw)
-    return desk
 
 
 def made(desk, out, settings=SETTINGS, first=18, trajectories=4, fail_at=-1):

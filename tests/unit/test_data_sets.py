@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from told_roles import Desk, knowing, unknowing
+from told_roles import knowing, unknowing, watched
 
 pytest.importorskip("datasets", reason='training sets need: pip install "itk-embodied[train]"')
 
@@ -18,7 +18,6 @@ from itk_embodied.images import png_bytes
 from itk_embodied.training import fanout
 from itk_embodied.training.fanout import fan_out
 from itk_embodied.training.judge import SimulatorJudge, Subject
-from itk_embodied.training.rollouts import roll
 from itk_embodied.training.rollouts.make import RolloutSettings, make_rollouts
 from itk_embodied.training.rollouts.store import RolloutSet
 from itk_embodied.training.sets.build import SetSettings, build_sets, print_counts
@@ -28,28 +27,16 @@ from itk_embodied.training.sets.schema import SET_NAMES, features, load_set, set
 from itk_embodied.training.sets.show import write_page
 from itk_embodied.training.sets.texts import Texts
 from itk_embodied.training.tuning.rows import load_rows
-from itk_sim import table as table_module
 from itk_sim.language import parse_instruction
-from itk_sim.tasks import sample_task
 
 ROLLOUTS = RolloutSettings("told", attempts=3, misled=0.4, shard_size=5, seed=6)
 
 
 @pytest.fixture(scope="module")
 def rollouts(tmp_path_factory):
-    out, desk, Table = tmp_path_factory.mktemp("rollouts"), Desk(), table_module.Table
-
-    def open_table():
-        desk.table = Table()
-        return desk.table
-
-    def draw(*args, **kwargs):
-        desk.task = sample_task(*args, **kwargs)
-        return desk.task
-
+    out = tmp_path_factory.mktemp("rollouts")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(table_module, "Table", open_table)
-        patch.setattr(roll, "sample_task", draw)
+        desk = watched(patch)
         make_rollouts(out, 10, ROLLOUTS, first=17, roles=lambda _: knowing(desk), progress=False)
     return out
 
