@@ -152,6 +152,11 @@ class Gallery:
         least = [min(judged.semantics, judged.quality) for *_, judged in self._items]
         self.right = [i for i, points in enumerate(least) if points >= PASS + DOUBTFUL]
         self.wrong = [i for i, points in enumerate(least) if points <= PASS - DOUBTFUL]
+        alone = [truth is self.shards for truth, *_ in self._items]
+        self._drawn = {
+            right: [some for wanted in (True, False) if (some := [i for i in among if alone[i] == wanted])]
+            for right, among in ((True, self.right), (False, self.wrong))
+        }
         return len(self._items)
 
     def _take(self, truth: ShardSet, paths: Iterable[Path]) -> None:
@@ -186,10 +191,14 @@ class Gallery:
         return Painting(truth.record(*key), image, judged)
 
     def draw(self, rng: np.random.Generator, right: bool) -> Painting:
-        """A random right or wrong painting. Raises InputError where there is none."""
-        among = self.right if right else self.wrong
-        if not among:
+        """A random right or wrong painting, as often one of a sequence as one of a pair, where there are both.
+
+        Raises InputError where there is none.
+        """
+        groups = self._drawn[right]
+        if not groups:
             raise InputError(f"{self.folder} holds no {'right' if right else 'wrong'} paintings; paint more.")
+        among = groups[int(rng.integers(len(groups)))]
         return self[among[int(rng.integers(len(among)))]]
 
 
