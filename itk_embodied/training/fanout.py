@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from typing import Any
 
 from itk_embodied.errors import InputError, MissingDependencyError
@@ -47,11 +48,18 @@ def fan_out(items: Sequence[int], work: Work, *, workers: int = 1, ray: bool = F
 def _in_processes(items: Sequence[int], work: Work, workers: int) -> Iterator[dict[str, Any]]:
     # MuJoCo's renderer does not survive a fork.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(min(workers, len(items)), mp_context=context, initializer=_take, initargs=(work,))
+    whole = False
     try:
         for job in as_completed([pool.submit(_do, item) for item in items]):
             yield job.result()
+        whole = True
     finally:
+        for child in set(multiprocessing.active_children()) - others if not whole else ():
+            with contextlib.suppress(ProcessLookupError):
+                if child.pid is not None:
+                    os.kill(child.pid, signal.SIGINT)  # it tidies up; in a terminal Ctrl-C has told it already
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -61,8 +69,15 @@ def _take(work: Work) -> None:
 
 
 def _do(item: int) -> dict[str, Any]:
-    assert _work is not None
-    return _work(item)
+    """The items that a stopped process has been given in advance are left alone."""
+    global _work
+    if _work is None:
+        raise KeyboardInterrupt
+    try:
+        return _work(item)
+    except KeyboardInterrupt:
+        _work = None
+        raise
 
 
 class _Actor:
@@ -86,7 +101,7 @@ def _on_ray(items: Sequence[int], work: Work, workers: int) -> Iterator[dict[str
             yield row["result"]
 
 
-@contextmanager
+@contextlib.contextmanager
 def ray_session(workers: int) -> Iterator[Any]:
     """Ray, for several stages one after another: the session that is open, or a new one that is closed at the end.
 

@@ -8,24 +8,25 @@ always holds the same pairs, whoever makes it.
 
 from __future__ import annotations
 
-import argparse
-import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from tqdm import tqdm
 
 from itk_embodied.errors import InputError
+from itk_embodied.training.fanout import fan_out
 from itk_embodied.types import Image
 from itk_sim.symbols import SceneState, Step
+
+if TYPE_CHECKING:
+    from itk_sim.pairs import Pair
 
 ARRAYS = ("before", "after", "before_seg", "after_seg")
 HELD_OUT_EVERY = 20
@@ -47,6 +48,22 @@ class Record:
     k: np.ndarray
     world_from_camera: np.ndarray
 
+    @classmethod
+    def of(cls, pair: Pair) -> Record:
+        """A pair of the simulator."""
+        return cls(
+            before=pair.before,
+            after=pair.after,
+            before_seg=pair.before_seg,
+            after_seg=pair.after_seg,
+            before_state=pair.before_state,
+            after_state=pair.after_state,
+            step=pair.step,
+            kind=pair.kind,
+            k=np.asarray(pair.camera.K),
+            world_from_camera=np.asarray(pair.camera.world_from_camera),
+        )
+
 
 def make_shards(
     out: Path, pairs: int, *, workers: int = 1, seed: int = 0, shard_size: int = 500, size_px: int = 128, first: int = 0
@@ -61,13 +78,8 @@ def make_shards(
     numbers = range(first, first + -(-pairs // shard_size))
     todo = [n for n in numbers if not shard_folder(out, n).exists()]
     with tqdm(total=len(todo) * shard_size, unit="pair", desc="pairs") as bar:
-        # MuJoCo's renderer does not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(max(1, workers), mp_context=context) as pool:
-            jobs = [pool.submit(_make_shard, out, n, seed, shard_size, size_px) for n in todo]
-            for job in as_completed(jobs):
-                job.result()
-                bar.update(shard_size)
+        for _ in fan_out(todo, PairMaker(str(out.resolve()), seed, shard_size, size_px), workers=workers):
+            bar.update(shard_size)
     return len(todo)
 
 
@@ -75,34 +87,44 @@ def shard_folder(out: Path, number: int) -> Path:
     return out / f"shard-{number:05d}"
 
 
-def _make_shard(out: Path, number: int, seed: int, shard_size: int, size_px: int) -> None:
-    from itk_sim.pairs import sample_pair
-    from itk_sim.splits import is_train_step
-    from itk_sim.table import Table
+@contextmanager
+def new_shard(out: Path, number: int) -> Iterator[Path]:
+    """A folder that becomes the shard when the block is done; nothing stays of it where it is not.
 
-    staging = out / f".shard-{number:05d}-{os.getpid()}"
+    Where somebody else has made the same shard meanwhile, theirs stays.
+    """
+    final = shard_folder(out, number)
+    staging = final.with_name(f".{final.name}-{os.getpid()}")
     staging.mkdir()
     try:
-        rng = np.random.default_rng([seed, number])
-        shape = (shard_size, size_px, size_px)
-        arrays = {name: np.zeros(shape if name.endswith("seg") else (*shape, 3), np.uint8) for name in ARRAYS}
-        with Table() as table, (staging / "pairs.jsonl").open("w") as lines:
-            for index in range(shard_size):
-                # Held-out combinations of cube, relation and target appear in held-out shards only.
-                pair = sample_pair(table, rng, size_px, accept=None if is_held_out(number) else is_train_step)
-                for name in ARRAYS:
-                    arrays[name][index] = getattr(pair, name)
-                camera = pair.camera
-                line = pair_line(
-                    pair.step, pair.kind, pair.before_state, pair.after_state, camera.K, camera.world_from_camera
-                )
-                lines.write(json.dumps(line) + "\n")
-        for name, array in arrays.items():
-            np.save(staging / f"{name}.npy", array)
-        staging.rename(shard_folder(out, number))
-    except BaseException:
+        yield staging
+        with suppress(OSError) if final.exists() else nullcontext():
+            staging.rename(final)
+    finally:
         shutil.rmtree(staging, ignore_errors=True)
-        raise
+
+
+@dataclass(frozen=True)
+class PairMaker:
+    """Makes one shard of pairs a call."""
+
+    out: str
+    seed: int
+    shard_size: int
+    size_px: int
+
+    def __call__(self, number: int) -> dict[str, Any]:
+        from itk_sim.pairs import sample_pair
+        from itk_sim.splits import is_train_step
+        from itk_sim.table import Table
+
+        rng = np.random.default_rng([self.seed, number])
+        # Held-out combinations of cube, relation and target appear in held-out shards only.
+        accept = None if is_held_out(number) else is_train_step
+        with new_shard(Path(self.out), number) as staging, Table() as table:
+            pairs = [sample_pair(table, rng, self.size_px, accept=accept) for _ in range(self.shard_size)]
+            write_records(staging, [Record.of(pair) for pair in pairs], self.size_px)
+        return {"shard": number}
 
 
 def write_records(folder: Path, records: Sequence[Record], size_px: int) -> None:
@@ -210,18 +232,3 @@ class _Line(msgspec.Struct):
     after_state: SceneState
     k: list[list[float]]
     world_from_camera: list[list[float]]
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description="Make before-and-after pairs from the simulator.")
-    parser.add_argument("--out", type=Path, default=Path("data/pairs"))
-    parser.add_argument("--pairs", type=int, default=50_000)
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args(argv)
-    made = make_shards(args.out, args.pairs, workers=args.workers, seed=args.seed)
-    print(f"{made} shards made; {args.out} has {len(ShardSet(args.out))} training pairs")
-
-
-if __name__ == "__main__":
-    main()

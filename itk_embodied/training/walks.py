@@ -9,8 +9,6 @@ goes on from that truth. Shards are those of `itk_embodied.training.shards`, mad
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -29,7 +27,7 @@ from itk_embodied.training.critic_generated import PAINTINGS_FILE, Painting, kee
 from itk_embodied.training.fanout import fan_out
 from itk_embodied.training.pixels import grow
 from itk_embodied.training.rollouts.truth import Truth
-from itk_embodied.training.shards import Record, is_held_out, shard_folder, write_records
+from itk_embodied.training.shards import Record, is_held_out, new_shard, shard_folder, write_records
 from itk_embodied.types import Image
 from itk_sim.errors import SimError
 from itk_sim.language import instruction
@@ -93,17 +91,11 @@ class WalkMaker:
             for index in range(SHARD_WALKS)
             for one in walker.walk(np.random.default_rng([self.seed, 97, number, index]), is_held_out(number))
         ]
-        final = shard_folder(Path(self.out), number)
-        staging = final.with_name(f".{final.name}-{os.getpid()}")
-        staging.mkdir()
-        try:
+        name = shard_folder(Path(self.out), number).name
+        paintings = {(name, row): one for row, (_, one) in enumerate(walked) if one is not None}
+        with new_shard(Path(self.out), number) as staging:
             write_records(staging, [record for record, _ in walked], SIZE_PX)
-            paintings = {(final.name, row): one for row, (_, one) in enumerate(walked) if one is not None}
             keep(staging / PAINTINGS_FILE, list(paintings), list(paintings.values()))
-            staging.rename(final)
-        except BaseException:
-            shutil.rmtree(staging, ignore_errors=True)
-            raise
         right = sum(one.judged.success for one in paintings.values())
         return {"steps": len(walked), "painted": len(paintings), "right": right}
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -49,3 +53,20 @@ def test_wrong_arguments_are_refused(tmp_path):
         ShardSet(tmp_path, "test")
     with pytest.raises(InputError, match="1 or more"):
         make_shards(tmp_path, 0)
+
+
+def test_a_terminated_maker_ends_at_once_and_leaves_nothing_half_made(tmp_path):
+    """As a service manager stops it: only the parent is told."""
+    command = [sys.executable, "-m", "itk_embodied", "train", "data", "pairs", "--out", str(tmp_path)]
+    maker = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        ends_s = time.monotonic() + 120
+        while len(list(tmp_path.glob(".shard-*"))) < 2:
+            assert maker.poll() is None and time.monotonic() < ends_s
+            time.sleep(0.1)
+        maker.send_signal(signal.SIGTERM)
+        said, _ = maker.communicate(timeout=60)  # to the end of the output, which its workers have open too
+    finally:
+        maker.kill()
+    assert maker.returncode == 130, said.decode()
+    assert not list(tmp_path.iterdir())

@@ -14,11 +14,10 @@ torch = pytest.importorskip("torch")
 from itk_embodied.agents.contracts import parse_verdict  # noqa: E402
 from itk_embodied.agents.qwen3vl.tiny import PLACES, SKELETON, build_model, build_processor, build_tokenizer  # noqa: E402
 from itk_embodied.errors import InputError  # noqa: E402
-from itk_embodied.training import shards as shards_module  # noqa: E402
 from itk_embodied.training.corruptions import CORRUPTIONS  # noqa: E402
 from itk_embodied.training.critic_data import ask, critic_example, look_example, wrong_step  # noqa: E402
 from itk_embodied.training.judge_batch import BatchJudge  # noqa: E402
-from itk_embodied.training.shards import ShardSet  # noqa: E402
+from itk_embodied.training.shards import ShardSet, is_held_out, make_shards  # noqa: E402
 from itk_embodied.training.vlm_batch import IGNORED, Packer  # noqa: E402
 from itk_embodied.training.vlm_text import corpus, listing  # noqa: E402
 from itk_sim.language import instruction  # noqa: E402
@@ -29,7 +28,7 @@ from itk_sim.symbols import DRAWER, TABLE, Step  # noqa: E402
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> ShardSet:
     folder = tmp_path_factory.mktemp("pairs")
-    shards_module._make_shard(folder, 0, seed=5, shard_size=30, size_px=128)
+    make_shards(folder, 30, seed=5, shard_size=30)
     return ShardSet(folder)
 
 
@@ -41,17 +40,17 @@ def tokenizer():
 def test_a_shard_is_the_same_whoever_makes_it_and_never_half_there(
     shards: ShardSet, tmp_path: Path, monkeypatch
 ) -> None:
-    shards_module._make_shard(tmp_path, 0, seed=5, shard_size=3, size_px=128)
+    make_shards(tmp_path, 3, seed=5, shard_size=3)
     again = ShardSet(tmp_path)
     assert again[2].step == shards[2].step and np.array_equal(again[2].after, shards[2].after)
     monkeypatch.setattr(np, "save", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
-        shards_module._make_shard(tmp_path, 1, seed=5, shard_size=1, size_px=128)
+        make_shards(tmp_path, 1, seed=5, shard_size=1, first=1)
     assert [p.name for p in tmp_path.iterdir()] == ["shard-00000"]
 
 
 def test_held_out_shards_are_never_trained_on(shards: ShardSet) -> None:
-    held_out = [n for n in range(100) if shards_module.is_held_out(n)]
+    held_out = [n for n in range(100) if is_held_out(n)]
     assert held_out == [19, 39, 59, 79, 99]
     assert len(ShardSet(shards.folder, "held-out")) == 0
     with pytest.raises(InputError, match="allowed: train, held-out"):

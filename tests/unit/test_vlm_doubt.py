@@ -10,13 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from itk_embodied.training import shards as shards_module  # noqa: E402
 from itk_embodied.training.corruptions import CORRUPTIONS, SEGMENT_ID  # noqa: E402
 from itk_embodied.training.critic_data import ask, thought  # noqa: E402
 from itk_embodied.training.critic_doubt import doubtful  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, paint, painting_example  # noqa: E402
 from itk_embodied.training.judge.edit import check_edit  # noqa: E402
-from itk_embodied.training.shards import ShardSet  # noqa: E402
+from itk_embodied.training.shards import ShardSet, make_shards  # noqa: E402
 from itk_sim.predicates import holds  # noqa: E402
 from itk_sim.symbols import DIRECTIONS  # noqa: E402
 
@@ -24,7 +23,7 @@ from itk_sim.symbols import DIRECTIONS  # noqa: E402
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory) -> ShardSet:
     folder = tmp_path_factory.mktemp("pairs")
-    shards_module._make_shard(folder, 0, seed=8, shard_size=24, size_px=128)
+    make_shards(folder, 24, seed=8, shard_size=24)
     return ShardSet(folder)
 
 

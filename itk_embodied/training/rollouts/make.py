@@ -8,8 +8,6 @@ them lie ``attempts.npy`` (every painted picture), ``frames.npy`` (the camera fr
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +20,7 @@ from tqdm import tqdm
 from itk_embodied.errors import ConfigError, InputError
 from itk_embodied.training.fanout import fan_out
 from itk_embodied.training.rollouts.roles import Roles
-from itk_embodied.training.shards import is_held_out, shard_folder, write_records
+from itk_embodied.training.shards import is_held_out, new_shard, shard_folder, write_records
 from itk_embodied.types import Image
 
 SETTINGS_FILE, LINES_FILE = "rollouts.json", "trajectories.jsonl"
@@ -169,17 +167,11 @@ class ShardMaker:
 
 def _write(out: Path, number: int, rolled: list[Any], side: int) -> None:
     """All of a shard, or nothing."""
-    staging = out / f".shard-{number:05d}-{os.getpid()}"
-    staging.mkdir()
-    try:
+    with new_shard(out, number) as staging:
         write_records(staging, [record for one in rolled for record in one.records], side)
         np.save(staging / "frames.npy", _stack([one.frame for one in rolled], side))
         np.save(staging / "attempts.npy", _stack([image for one in rolled for image in one.images], side))
         (staging / LINES_FILE).write_bytes(b"".join(msgspec.json.encode(one.line) + b"\n" for one in rolled))
-        staging.rename(shard_folder(out, number))
-    except BaseException:
-        shutil.rmtree(staging, ignore_errors=True)
-        raise
 
 
 def _stack(images: list[Image], side: int) -> np.ndarray:
