@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,11 +27,20 @@ from itk_embodied.types import Image, Plan, Task
 from itk_sim.errors import SimError
 from itk_sim.language import instruction, parse_instruction
 from itk_sim.planning import plan_achieves
+from itk_sim.splits import Combinations
 from itk_sim.symbols import SceneState
 from itk_sim.tasks import TaskSpec, sample_task
+from itk_sim.wording import Split
 
 Answerer: TypeAlias = Callable[[Sequence[Image], Sequence[str]], list[str]]
 """Pictures and task sentences in, whole answers out."""
+
+SPLITS: Mapping[str, tuple[Split, Combinations]] = {
+    "train": ("train", "train"),
+    "wording": ("wording", "train"),
+    "combinations": ("train", "held-out"),
+}
+"""Always on held-out scenes: training wording and combinations, wording never seen, combinations never planned."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +81,17 @@ def ask_one_by_one(planner: Planner) -> Answerer:
 
 
 def evaluate(ask: Answerer, shards: ShardSet, count: int, split: str, seed: int = 0) -> list[Answered]:
-    """Ask about ``count`` held-out pictures, one random task each, in the wording of ``split``."""
+    """Ask about ``count`` held-out pictures, one random task each, as one of `SPLITS` has them."""
+    wording, combinations = SPLITS[split]
     records, tasks = [], []
     for number in range(count):
-        rng = np.random.default_rng([seed, 31, number])
-        records.append(shards[int(rng.integers(len(shards)))])
-        tasks.append(sample_task(records[-1].before_state, rng, split=split))  # type: ignore[arg-type]
+        rng, task = np.random.default_rng([seed, 31, number]), None
+        while task is None:
+            record = shards[int(rng.integers(len(shards)))]
+            with suppress(SimError):  # not every scene has such a task
+                task = sample_task(record.before_state, rng, split=wording, combinations=combinations)
+        records.append(record)
+        tasks.append(task)
     raw = ask([record.before for record in records], [task.text for task in tasks])
     return [judge_answer(text, task, r.before_state) for text, task, r in zip(raw, tasks, records, strict=True)]
 
@@ -138,7 +153,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     ask = _batched(args.checkpoint) if args.batched else _adapter(args.checkpoint)
     record = {}
-    for split in ("train", "wording"):
+    for split in SPLITS:
         answered = evaluate(ask, ShardSet(args.data, "held-out"), args.tasks, split, args.seed)
         record[split] = summary(answered)
         for a in [a for a in answered if not a.right][: args.failures]:
