@@ -10,7 +10,7 @@ import pytest
 
 from itk_embodied.agents.base import CallContext
 from itk_embodied.training.judge import SimulatorJudge
-from itk_embodied.training.rollouts import roll
+from itk_embodied.training.rollouts import draw as draw_module
 from itk_embodied.training.rollouts.roles import Roles
 from itk_embodied.types import Image, Plan, PlanStep, Task, Verdict, image_hash
 from itk_sim import table as table_module
@@ -42,7 +42,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Desk:
         return desk.task
 
     monkeypatch.setattr(table_module, "Table", open_table)
-    monkeypatch.setattr(roll, "sample_task", draw)
+    monkeypatch.setattr(draw_module, "sample_task", draw)
     return desk
 
 

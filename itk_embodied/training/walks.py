@@ -26,16 +26,13 @@ from itk_embodied.mesa import load_triton_first
 from itk_embodied.training.critic_generated import PAINTINGS_FILE, Painting, keep
 from itk_embodied.training.fanout import fan_out
 from itk_embodied.training.pixels import grow
+from itk_embodied.training.rollouts.draw import draw_task
 from itk_embodied.training.rollouts.truth import Truth
 from itk_embodied.training.shards import Record, is_held_out, new_shard, shard_folder, write_records
 from itk_embodied.types import Image
-from itk_sim.errors import SimError
 from itk_sim.language import instruction
-from itk_sim.scene import sample_scene
-from itk_sim.splits import scene_seed
 from itk_sim.symbols import Step
 from itk_sim.table import Table
-from itk_sim.tasks import FAMILIES, sample_task
 
 FRAME_PX, SIZE_PX, SHARD_WALKS = 256, 128, 50
 """Pictures are painted on frames as large as at run time and kept as small as pairs are."""
@@ -44,7 +41,6 @@ PAINTED = 0.75
 DENOISING_STEPS, CANDIDATES = 8, (1, 1, 3)
 CHANGED = 6
 """Pixels that differ by more than this in any channel belong to the change, with four pixels around."""
-_SCENES = 50
 _LEAST_STEPS = 2
 
 
@@ -118,11 +114,11 @@ class Walker:
         """The steps of one task, each with the picture it starts from and the truth it should come to, and what was
         painted, if it was."""
         truth = Truth(self.table, rng, SIZE_PX)
-        family, steps = self._task(rng, held_out)
+        _, _, task = draw_task(self.table, rng, held_out=held_out, least_steps=_LEAST_STEPS)
         picture = self.table.render("front", FRAME_PX)
-        for step in steps:
+        for step in task.steps:
             clean = self.table.render("front", FRAME_PX)
-            record = truth.reach(step, small(picture), family)
+            record = truth.reach(step, small(picture), task.family)
             if record is None:
                 return
             reached = self.table.render("front", FRAME_PX)
@@ -136,21 +132,6 @@ class Walker:
                     goal = image
             yield record, painting
             picture = goal
-
-    def _task(self, rng: np.random.Generator, held_out: bool) -> tuple[str, tuple[Step, ...]]:
-        for _ in range(_SCENES):
-            scene = sample_scene(rng)
-            if held_out:
-                scene = replace(scene, seed=scene_seed(rng, "held-out"))
-            state = self.table.reset(scene)
-            family = str(rng.choice(FAMILIES))
-            try:
-                task = sample_task(state, rng, family, combinations="any" if held_out else "train")
-            except SimError:
-                continue  # this scene has no such task
-            if len(task.steps) >= _LEAST_STEPS:
-                return family, task.steps
-        raise InputError(f"no scene of {_SCENES} had a task of {_LEAST_STEPS} steps or more.")
 
 
 def load_painter(checkpoint: str) -> Painter:

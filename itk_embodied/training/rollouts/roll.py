@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
@@ -13,19 +13,14 @@ from itk_embodied.agents.base import CallContext
 from itk_embodied.errors import ItkError
 from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline, derive_seed
 from itk_embodied.training.judge.base import Subject
+from itk_embodied.training.rollouts.draw import draw_task
 from itk_embodied.training.rollouts.lines import AttemptLine, JudgeLine, StepLine, TaskLine, TrajectoryLine, VerdictLine
 from itk_embodied.training.rollouts.roles import MisleadingPlanner, PersistentCritic, Roles
 from itk_embodied.training.rollouts.truth import Truth, step_of
 from itk_embodied.training.shards import Record
 from itk_embodied.types import Attempt, Frame, Image, Subgoal, SubgoalSequence, Task, Verdict
-from itk_sim.errors import SimError
-from itk_sim.scene import SceneSpec, sample_scene
-from itk_sim.splits import scene_seed
-from itk_sim.symbols import SceneState
 from itk_sim.table import Table
-from itk_sim.tasks import TaskSpec, sample_task
-
-_SCENES = 50
+from itk_sim.tasks import TaskSpec
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +57,7 @@ class Roller:
     def roll(self, number: int, seed: Sequence[int], *, held_out: bool, images: int = 0, rows: int = 0) -> Rolled:
         """Roll trajectory ``number``. ``images``, ``rows``: how many the shard has already, for the numbering."""
         rng = np.random.default_rng(seed)
-        scene, state, task = self._task(rng, held_out)
+        scene, state, task = draw_task(self.table, rng, held_out=held_out, families=self.families)
         run_seed = int(rng.integers(2**31))
         frame = Frame(self.table.render("front", self.image_px), stamp_s=0.0)
         planner = MisleadingPlanner(self.roles.planner, state, self.misled, rng)
@@ -86,20 +81,6 @@ class Roller:
             steps=tuple(steps),
         )
         return Rolled(line, frame.image, tuple(pictures), tuple(records))
-
-    def _task(self, rng: np.random.Generator, held_out: bool) -> tuple[SceneSpec, SceneState, TaskSpec]:
-        for _ in range(_SCENES):
-            scene = sample_scene(rng)
-            if held_out:
-                scene = replace(scene, seed=scene_seed(rng, "held-out"))
-            state = self.table.reset(scene)
-            family = str(rng.choice(list(self.families))) if self.families else None
-            try:
-                task = sample_task(state, rng, family, "wording" if held_out else "train")
-            except SimError:
-                continue  # this scene has no such task
-            return scene, state, task
-        raise ItkError(f"no scene of {_SCENES} has a task of {', '.join(self.families) or 'any family'}")
 
     def _steps(
         self,
