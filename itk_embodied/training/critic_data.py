@@ -17,7 +17,6 @@ from itk_embodied.training.vlm_batch import Example, Question
 from itk_embodied.training.vlm_text import NAMES, entry, listed, place, support_words
 from itk_sim.language import grounded, instruction
 from itk_sim.predicates import holds
-from itk_sim.splits import is_train_step
 from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, GRID, TABLE, SceneState, Step
 
 Pixel = tuple[float, float]
@@ -82,11 +81,7 @@ def _others(record: Record, asked: Step, spoilt: Corrupted | None, unchanged: bo
 
 
 def wrong_step(record: Record, rng: np.random.Generator) -> Step | None:
-    """An instruction that the pair does not show: another thing, target or relation.
-
-    One with a held-out combination only where the pair's own is held out: what is never right in training must not be
-    always wrong there.
-    """
+    """An instruction that the pair does not show: another thing, target or relation."""
     state, after, step = record.before_state, record.after_state, record.step
     cubes = list(state.cubes)
     for _ in range(12):
@@ -104,8 +99,6 @@ def wrong_step(record: Record, rng: np.random.Generator) -> Step | None:
         else:
             candidate = _any_step(state, rng)
         if candidate == step or (candidate.verb == "place" and candidate.obj == candidate.target):
-            continue
-        if is_train_step(step) and not is_train_step(candidate):
             continue
         if _surely_false(candidate, record, after):
             return candidate
