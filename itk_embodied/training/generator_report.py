@@ -1,4 +1,7 @@
-"""How good a generator is on held-out pairs: the pixel check per kind of step, with intervals, and a sheet."""
+"""How good a generator is on held-out pairs or walks: the pixel check per kind of step, the judge's stricter word on all.
+
+Rates with intervals, and a sheet of pictures.
+"""
 
 from __future__ import annotations
 
@@ -18,12 +21,14 @@ from tqdm import tqdm
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
 from itk_embodied.errors import InputError
 from itk_embodied.evaluation.stats import Rate
+from itk_embodied.training.judge import SimulatorJudge, Subject
 from itk_embodied.training.judge.edit import EditCheck, check_edit
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.types import Image
 from itk_sim.language import grounded, instruction, word_step
 
 BATCH = 16
+JUDGED = "all, by the judge"
 
 
 def _canonical(record: Record, rng: np.random.Generator) -> str:
@@ -52,6 +57,7 @@ class Painted:
     text: str
     image: Image
     check: EditCheck
+    judged: bool
 
 
 def paint(
@@ -75,13 +81,18 @@ def paint(
         frames = [PIL.Image.fromarray(record.before) for record in part]
         options: dict[str, Any] = {"output_type": "np", "return_dict": False, "candidates": candidates}
         (images,) = pipeline(frames, words, steps, generators, **options)
-        painted += [Painted(r, w, i, check_edit(i, r)) for r, w, i in zip(part, words, images, strict=True)]
+        painted += [_checked(r, w, i) for r, w, i in zip(part, words, images, strict=True)]
     return painted
 
 
+def _checked(record: Record, text: str, image: Image) -> Painted:
+    judged = SimulatorJudge().judge(Subject.of(record), image)
+    return Painted(record, text, image, check_edit(image, record), judged.success)
+
+
 def by_kind(painted: Sequence[Painted]) -> dict[str, Rate]:
-    """Success for each kind of step, and for ``all``."""
-    groups: dict[str, list[bool]] = {"all": []}
+    """Success for each kind of step, for ``all``, and for all by the judge, who looks at the looks too."""
+    groups: dict[str, list[bool]] = {"all": [], JUDGED: [one.judged for one in painted]}
     for one in painted:
         groups["all"].append(one.check.ok)
         groups.setdefault(one.record.kind, []).append(one.check.ok)
@@ -147,7 +158,7 @@ def table(result: dict) -> str:
     """The result as a Markdown table."""
     kinds = list(next(iter(result["texts"].values()))["kinds"])
     lines = ["| step | " + " | ".join(result["texts"]) + " |", "| --- |" + " --- |" * len(result["texts"])]
-    for kind in ["all", *sorted(k for k in kinds if k != "all")]:
+    for kind in sorted(kinds, key=lambda kind: (kind != "all", kind != JUDGED, kind)):
         cells = [text["kinds"][kind] for text in result["texts"].values()]
         shown = (f"{c['rate']:.3f} ({c['interval'][0]:.3f}-{c['interval'][1]:.3f}, n={c['n']})" for c in cells)
         lines.append(f"| {kind} | " + " | ".join(shown) + " |")
@@ -157,7 +168,7 @@ def table(result: dict) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure a generator on held-out pairs.")
     parser.add_argument("--pipeline", type=Path, default=Path("itk_embodied/checkpoints/generator"))
-    parser.add_argument("--data", type=Path, default=Path("data/pairs"))
+    parser.add_argument("--data", type=Path, default=Path("data/pairs"), help="pairs, or walks")
     parser.add_argument("--out", type=Path, default=Path("runs/generator/report"))
     parser.add_argument("-n", type=int, default=500, help="pairs")
     parser.add_argument("--texts", nargs="+", default=list(TEXTS), choices=list(TEXTS))
