@@ -1,4 +1,4 @@
-"""How good a generator is on held-out pairs or walks: the pixel check per kind of step, the judge's stricter word on all.
+"""How good a generator is on held-out pairs or walks: the pixel check for each kind of step, the judge's word on all.
 
 Rates with intervals, and a sheet of pictures.
 """
