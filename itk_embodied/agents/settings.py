@@ -67,9 +67,12 @@ class Qwen3VLCriticSettings(VisionLanguageSettings, frozen=True, forbid_unknown_
     Attributes:
         accept_threshold: least P(true) of a verdict that counts as success; None takes the checkpoint's own
             (``itk.json``), else 0.5.
+        looks: with 3, a picture that is refused is looked at twice more (see `qwen3vl.looks`), and the mean P(true)
+            decides.
     """
 
     accept_threshold: Fraction | None = None
+    looks: Annotated[int, Meta(ge=1, le=3)] = 1
 
 
 class DiffusersSettings(CheckpointSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from transformers import Qwen3VLForConditionalGeneration
 
+from itk_embodied.agents.qwen3vl.looks import moved
 from itk_embodied.evaluation.stats import Rate
 from itk_embodied.training.corruptions import CORRUPTIONS
 from itk_embodied.training.critic_data import wrong_step
@@ -100,6 +101,20 @@ def choose_threshold(cases: Sequence[Case], probabilities: Sequence[float], most
     return float(min(max(worst + 1e-4, 0.05), 0.995))
 
 
+def _look_again(
+    judge: BatchJudge, cases: Sequence[Case], first: Sequence[float], threshold: float, looks: int
+) -> list[float]:
+    """Mean P(true) over the looks, of what the first refuses; as `Qwen3VLCritic` does."""
+    refused = [number for number, probability in enumerate(first) if probability < threshold]
+    seen = [np.array(first)[refused]]
+    for look in range(1, looks):
+        pictures = [(moved(cases[i].before, look), moved(cases[i].after, look)) for i in refused]
+        seen.append(np.array([j.true_probability for j in judge(pictures, [cases[i].text for i in refused])]))
+    probabilities = np.array(first)
+    probabilities[refused] = np.mean(seen, 0)
+    return probabilities.tolist()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure a critic on held-out scenes.")
     parser.add_argument("--checkpoint", type=Path, default=Path("itk_embodied/checkpoints/critic"))
@@ -114,6 +129,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="write to the checkpoint's itk.json the lowest threshold with at most this share of false accepts; "
         "use another seed for the report",
     )  # fmt: skip
+    parser.add_argument("--looks", type=int, choices=(1, 2, 3), default=1, help="as the stack's file has it")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args(argv)
@@ -130,6 +146,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     judged = judge([(c.before, c.after) for c in cases], [c.text for c in cases])
     probabilities = [j.true_probability for j in judged]
     notes = json.loads((args.checkpoint / "itk.json").read_text())
+    if args.looks > 1:
+        threshold = notes.get("accept_threshold", 0.5) if args.threshold is None else args.threshold
+        probabilities = _look_again(judge, cases, probabilities, threshold, args.looks)
     if args.choose is not None:
         notes["accept_threshold"] = round(choose_threshold(cases, probabilities, args.choose), 4)
         (args.checkpoint / "itk.json").write_text(json.dumps(notes, indent=2) + "\n")
