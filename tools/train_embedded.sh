@@ -64,6 +64,7 @@ checkpoint = "$(realpath "$runs")/critic/checkpoint"
 prompt = "embedded-critic"
 max_new_tokens = 512
 max_think_chars = 600
+looks = 3
 
 [pipeline]
 max_attempts = 5
