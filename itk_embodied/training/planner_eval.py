@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from itk_embodied.agents.base import CallContext, Planner
 from itk_embodied.agents.contracts import parse_plan
-from itk_embodied.errors import ModelOutputError
+from itk_embodied.errors import InputError, ModelOutputError
 from itk_embodied.evaluation.stats import Rate
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.types import Image, Plan, Task
@@ -41,6 +41,7 @@ SPLITS: Mapping[str, tuple[Split, Combinations]] = {
     "combinations": ("train", "held-out"),
 }
 """Always on held-out scenes: training wording and combinations, wording never seen, combinations never planned."""
+_SCENES = 200
 
 
 @dataclass(frozen=True)
@@ -86,10 +87,13 @@ def evaluate(ask: Answerer, shards: ShardSet, count: int, split: str, seed: int 
     records, tasks = [], []
     for number in range(count):
         rng, task = np.random.default_rng([seed, 31, number]), None
-        while task is None:
+        for _ in range(_SCENES):
             record = shards[int(rng.integers(len(shards)))]
             with suppress(SimError):  # not every scene has such a task
                 task = sample_task(record.before_state, rng, split=wording, combinations=combinations)
+                break
+        if task is None:
+            raise InputError(f"none of {_SCENES} scenes of {shards.folder} has a task of {split!r}; make more pairs.")
         records.append(record)
         tasks.append(task)
     raw = ask([record.before for record in records], [task.text for task in tasks])

@@ -15,6 +15,7 @@ from itk_embodied.agents.prompts import CRITIC_PLACEHOLDERS, load_prompt
 from itk_embodied.agents.qwen3vl.critic import Qwen3VLCritic
 from itk_embodied.agents.qwen3vl.looks import moved
 from itk_embodied.agents.settings import Qwen3VLCriticSettings
+from itk_embodied.training.critic_eval import Case, _look_again
 from itk_embodied.types import Image
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (128, 128, 3), np.uint8)
@@ -79,3 +80,20 @@ def test_the_looks_move_to_either_side_and_repeat_the_edge() -> None:
     assert np.array_equal(right[:, 2:], PICTURE[:, :-2]) and np.array_equal(right[:, 0], PICTURE[:, 0])
     assert np.array_equal(left[:, :-2], PICTURE[:, 2:]) and np.array_equal(left[:, -1], PICTURE[:, -1])
     assert right.shape == PICTURE.shape and right.dtype == np.uint8
+
+
+def test_the_measure_of_a_critic_looks_as_the_critic_does() -> None:
+    given = {0: [0.9, 0.1, 0.6], 1: [0.9, 0.9, 0.3], 2: [0.9, 0.6, 0.3]}  # by look, of three cases
+    cases = [Case(np.roll(PICTURE, i, 0), np.roll(PICTURE, i, 1), f"case {i}", "kind", True) for i in range(3)]
+    asked: list[str] = []
+
+    def judge(pictures: Any, texts: Any) -> list[Any]:
+        look = 1 + len(asked)
+        asked.append(texts)
+        assert texts == ["case 1"]  # only what the first look refused
+        assert np.array_equal(pictures[0][0], moved(cases[1].before, look))
+        assert np.array_equal(pictures[0][1], moved(cases[1].after, look))
+        return [SimpleNamespace(true_probability=given[look][1])]
+
+    seen = _look_again(judge, cases, given[0], 0.5, 3)  # type: ignore[arg-type]
+    assert seen == pytest.approx([0.9, (0.1 + 0.9 + 0.6) / 3, 0.6]) and len(asked) == 2

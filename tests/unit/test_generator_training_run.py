@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ torch = pytest.importorskip("torch")
 
 from safetensors.torch import load_file  # noqa: E402
 
+from itk_embodied import cli  # noqa: E402
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
 from itk_embodied.agents.generators.words import places  # noqa: E402
 from itk_embodied.errors import ConfigError  # noqa: E402
@@ -129,3 +131,17 @@ def test_settings_that_make_no_sense_are_refused(tmp_path):
         GeneratorTraining(stages=((70, 1.0),))
     with pytest.raises(ConfigError, match="train data"):
         train_generator(config(tmp_path / "run", data=tmp_path), progress=False)
+
+
+def test_the_command_goes_on_from_a_pipeline_at_full_size(tmp_path, monkeypatch):
+    from itk_embodied.training import generator
+
+    asked = []
+    monkeypatch.setattr(generator, "train_generator", asked.append)
+    given = ["--walks", "data/w", "--start", str(tmp_path), "--lr", "0.0004", "--samples", "7"]
+    cli.app(args=["train", "generator", *given], standalone_mode=False)
+    cli.app(args=["train", "generator"], standalone_mode=False)
+    start, plain = asked
+    assert (start.walks, start.init, start.lr, start.samples) == (Path("data/w"), tmp_path, 4e-4, 7)
+    assert start.stages == ((128, 1.0),) and start.reader_steps == 0
+    assert plain == GeneratorTraining()

@@ -14,14 +14,17 @@ from transformers import PreTrainedTokenizerFast
 
 from itk_embodied.agents.contracts import parse_plan
 from itk_embodied.agents.qwen3vl.tiny import TinySize, build_model, build_tokenizer, deepened
+from itk_embodied.errors import InputError
+from itk_embodied.training import planner_eval
 from itk_embodied.training.planner_data import blind_example, planner_example
-from itk_embodied.training.planner_eval import judge_plan
+from itk_embodied.training.planner_eval import evaluate, judge_plan
 from itk_embodied.training.planner_text import drawn_task, recoloured, roughened
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_batch import IGNORED, Packer
 from itk_embodied.training.vlm_fast import speed_up
 from itk_embodied.training.vlm_text import corpus, listing, meaning
 from itk_embodied.training.vlm_train import TinyTrainer, TinyTraining
+from itk_sim.errors import SimError
 from itk_sim.planning import oracle_plan
 
 SIZE = TinySize(vision_width=32, vision_layers=2, width=48, layers=2, heads=6, mlp=64)
@@ -154,3 +157,18 @@ def _answer(state, task) -> str:
     from itk_embodied.training.planner_data import plan_question
 
     return "".join(text for text, _ in plan_question(state, task).answer)
+
+
+def test_a_split_that_no_scene_has_is_an_error(shards: ShardSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(images: object, texts: list[str]) -> list[str]:
+        return ["" for _ in texts]
+
+    assert len(evaluate(nothing, shards, 3, "train")) == 3
+
+    def none(*args: object, **kwargs: object) -> None:
+        assert kwargs["combinations"] == "held-out"
+        raise SimError("not here")
+
+    monkeypatch.setattr(planner_eval, "sample_task", none)
+    with pytest.raises(InputError, match="make more pairs"):
+        evaluate(nothing, shards, 3, "combinations")
