@@ -265,6 +265,46 @@ def train_generator(
     print(train_generator(config))
 
 
+@train_app.command("verifier")
+def train_verifier(
+    generator: Annotated[Path, typer.Option("--generator", help="Pipeline folder whose weights it starts from.")] = (
+        Path("runs/generator/pipeline")
+    ),
+    data: DataOption = Path("data/pairs"),
+    generated: Annotated[
+        Path, typer.Option("--generated", help="Judged paintings; see itk_embodied.training.critic_generated.")
+    ] = Path("data/generated"),
+    rollouts: Annotated[Path, typer.Option("--rollouts", help="More of them, if it is there.")] = Path("data/rollouts"),
+    walks: Annotated[Path, typer.Option("--walks", help="Paintings on paintings, if it is there.")] = Path(
+        "data/walks"
+    ),
+    out: Annotated[Path, typer.Option("--out", help="The run's folder.")] = Path("runs/verifier"),
+    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Pictures to see.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Highest learning rate.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop after this much wall time.")] = None,
+    threads: ThreadsOption = 1,
+    workers: WorkersOption = 0,
+    seed: SeedOption = 0,
+) -> None:
+    """The edit verifier, a second critic: sees both pictures patch by patch. Goes on where it stopped."""
+    from itk_embodied.training.verifier import VerifierTraining, train_verifier
+
+    given = {"samples": samples, "minutes": minutes, "lr": lr}
+    config = VerifierTraining(
+        generator=generator,
+        data=data,
+        generated=generated,
+        rollouts=rollouts,
+        walks=walks,
+        out=out,
+        threads=threads,
+        workers=workers,
+        seed=seed,
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+    )
+    print(train_verifier(config))
+
+
 def _stage(stage: str) -> Any:
     def command(
         data: DataOption = Path("data/pairs"),

@@ -75,6 +75,12 @@ class Qwen3VLCriticSettings(VisionLanguageSettings, frozen=True, forbid_unknown_
     looks: Annotated[int, Meta(ge=1, le=3)] = 1
 
 
+class EditVerifierSettings(CheckpointSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """``edit-verifier`` as critic; ``accept_threshold`` as for `Qwen3VLCriticSettings`, 0.5 unless given."""
+
+    accept_threshold: Fraction = 0.5
+
+
 class DiffusersSettings(CheckpointSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A generator on a diffusers pipeline. None takes the pipeline's own default (see `generators.specs`).
 

@@ -115,6 +115,21 @@ def _look_again(
     return probabilities.tolist()
 
 
+def verified(folder: Path, cases: Sequence[Case]) -> list[float]:
+    """An edit verifier's probability that each case is right."""
+    from itk_embodied.agents.verifier.critic import look
+    from itk_embodied.agents.verifier.model import EditVerifier
+
+    model = EditVerifier.from_pretrained(folder, torch_dtype=torch.float32).eval()
+    found: list[float] = []
+    for start in range(0, len(cases), 64):
+        some = cases[start : start + 64]
+        texts = [case.text.partition(" | ")[0] for case in some]
+        right, _ = look(model, [case.before for case in some], [case.after for case in some], texts)
+        found += right.tolist()
+    return found
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Measure a critic on held-out scenes.")
     parser.add_argument("--checkpoint", type=Path, default=Path("itk_embodied/checkpoints/critic"))
@@ -130,6 +145,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         "use another seed for the report",
     )  # fmt: skip
     parser.add_argument("--looks", type=int, choices=(1, 2, 3), default=1, help="as the stack's file has it")
+    parser.add_argument("--verifier", type=Path, default=None, help="an edit verifier's folder: both as a panel")
+    parser.add_argument("--weight", type=float, default=1.0, help="of the verifier; the critic's is 1")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
     args = parser.parse_args(argv)
@@ -149,6 +166,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.looks > 1:
         threshold = notes.get("accept_threshold", 0.5) if args.threshold is None else args.threshold
         probabilities = _look_again(judge, cases, probabilities, threshold, args.looks)
+    if args.verifier is not None:
+        beside = np.array(verified(args.verifier, cases))
+        probabilities = ((np.array(probabilities) + args.weight * beside) / (1 + args.weight)).tolist()
     if args.choose is not None:
         notes["accept_threshold"] = round(choose_threshold(cases, probabilities, args.choose), 4)
         (args.checkpoint / "itk.json").write_text(json.dumps(notes, indent=2) + "\n")

@@ -132,9 +132,7 @@ class Gallery:
     ``right``, ``wrong``: the numbers of those that are so clearly.
     """
 
-    def __init__(
-        self, shards: ShardSet, folder: Path, rollouts: Path | None = None, walks: Path | None = None
-    ) -> None:
+    def __init__(self, shards: ShardSet, folder: Path, rollouts: Path | None = None, walks: Path | None = None) -> None:
         self.shards, self.folder, self.rollouts = shards, Path(folder), rollouts
         self.walks = ShardSet(walks, shards.split) if walks is not None else None
         self._items: list[tuple[ShardSet, tuple[str, int], Image, JudgeLine]] = []

@@ -2,9 +2,12 @@
 
 Pairs start from clean frames and seldom show a bowl with three cubes in it or a tower half built. A sequence of
 subgoals does, in the generator's own hand. The simulator's table follows the pictures, so every step has its truth:
-the picture before, with only what the step changes taken from the simulator. A walk on which the generator was wrong
-goes on from that truth. Shards are those of `itk_embodied.training.shards`, made by ``itk-embodied train data walks``;
-``paintings.npz`` beside them holds what was painted and the judge's word on it, for the critic.
+the picture before, with what the step changes taken from the simulator, and what earlier steps left behind on the
+table's surface. So the generator learns to mend its traces, which else add up over a long plan. A walk on which the
+generator was wrong goes on from that truth; many walks go on with single steps when their task is done.
+
+Shards are those of `itk_embodied.training.shards`, made by ``itk-embodied train data walks``; ``paintings.npz`` beside
+them holds what was painted and the judge's word on it, for critic and verifier.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -30,8 +34,10 @@ from itk_embodied.training.rollouts.draw import draw_task
 from itk_embodied.training.rollouts.truth import Truth
 from itk_embodied.training.shards import Record, is_held_out, new_shard, shard_folder, write_records
 from itk_embodied.types import Image
+from itk_sim.kinds import candidates
 from itk_sim.language import instruction
-from itk_sim.symbols import Step
+from itk_sim.splits import is_train_step
+from itk_sim.symbols import CUBES, Step
 from itk_sim.table import Table
 
 FRAME_PX, SIZE_PX, SHARD_WALKS = 256, 128, 50
@@ -41,7 +47,16 @@ PAINTED = 0.75
 DENOISING_STEPS, CANDIDATES = 8, (1, 1, 3)
 CHANGED = 6
 """Pixels that differ by more than this in any channel belong to the change, with four pixels around."""
+TRACE = 24
+"""What differs by more than this from the simulator's picture, away from cubes, is a trace; the truth is without."""
+MORE_SHARE, MOST_MORE = 0.4, 12
+"""Share of the walks that go on when their task is done, and by how many single steps at most."""
+MORE_KINDS = ("in bowl", "on mat", "stack", "unstack", "unstack", "at", "at", "in drawer", "out of drawer")
 _LEAST_STEPS = 2
+LEAST_SEEN = 0.1
+"""A walk ends where less than this share of the moved cube would be seen, before or after."""
+CUBE_IDS = tuple(range(1, len(CUBES) + 1))
+"""Of `Table.segmentation`."""
 
 
 def make_walks(out: Path, walks: int, checkpoint: Path, *, workers: int = 1, seed: int = 0, first: int = 0) -> int:
@@ -116,13 +131,13 @@ class Walker:
         truth = Truth(self.table, rng, SIZE_PX)
         _, _, task = draw_task(self.table, rng, held_out=held_out, least_steps=_LEAST_STEPS)
         picture = self.table.render("front", FRAME_PX)
-        for step in task.steps:
+        for step, kind in chain(((step, task.family) for step in task.steps), self._more(rng, held_out)):
             clean = self.table.render("front", FRAME_PX)
-            record = truth.reach(step, small(picture), task.family)
-            if record is None:
+            record = truth.reach(step, small(picture), kind)
+            if record is None or _seen(record) < LEAST_SEEN:
                 return
             reached = self.table.render("front", FRAME_PX)
-            goal = _only_the_change(picture, clean, reached, record)
+            goal = _without_traces(picture, clean, reached, record)
             record = replace(record, after=small(goal))
             painting = None
             if rng.random() < PAINTED:
@@ -132,6 +147,22 @@ class Walker:
                     goal = image
             yield record, painting
             picture = goal
+
+    def _more(self, rng: np.random.Generator, held_out: bool) -> Iterator[tuple[Step, str]]:
+        """Single steps that can be done as the table stands, drawn by lot."""
+        if rng.random() >= MORE_SHARE:
+            return
+        for _ in range(int(rng.integers(1, MOST_MORE + 1))):
+            state = self.table.state()
+            drawn = [(step, kind) for kind in MORE_KINDS for step in candidates(rng, state, kind)]
+            drawn = [(step, kind) for step, kind in drawn if held_out or is_train_step(step)]
+            drawn = [(step, kind) for step, kind in drawn if state.visible[str(step.obj)] >= LEAST_SEEN]
+            if not drawn:
+                return
+            kinds = sorted({kind for _, kind in drawn})
+            wanted = kinds[int(rng.integers(len(kinds)))]
+            among = [one for one in drawn if one[1] == wanted]
+            yield among[int(rng.integers(len(among)))]
 
 
 def load_painter(checkpoint: str) -> Painter:
@@ -157,14 +188,25 @@ def load_painter(checkpoint: str) -> Painter:
     return paint
 
 
+def _seen(record: Record) -> float:
+    """How much of the moved cube is seen, before or after, whichever is less."""
+    name = record.step.obj
+    return 1.0 if name is None else min(state.visible[name] for state in (record.before_state, record.after_state))
+
+
 def small(picture: Image) -> Image:
     """A frame as the models see it and as it is kept."""
     return np.asarray(cv2.resize(picture, (SIZE_PX, SIZE_PX), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _only_the_change(picture: Image, clean: Image, reached: Image, record: Record) -> Image:
+def _without_traces(picture: Image, clean: Image, reached: Image, record: Record) -> Image:
     """``picture``, painted as it is, with what the step changes as the simulator shows it, from ``clean`` to
-    ``reached``."""
+    ``reached``, and without what earlier pictures left behind. Cubes stay as they were painted: the truth has them a
+    hair beside."""
     changed = np.abs(clean.astype(np.int16) - reached).max(-1) > CHANGED
-    moved = (record.before_seg != record.after_seg).repeat(FRAME_PX // SIZE_PX, 0).repeat(FRAME_PX // SIZE_PX, 1)
-    return np.where(grow(changed | moved, 4)[..., None], reached, picture)
+    scale = FRAME_PX // SIZE_PX
+    moved = (record.before_seg != record.after_seg).repeat(scale, 0).repeat(scale, 1)
+    cubes = np.isin(record.before_seg, CUBE_IDS) | np.isin(record.after_seg, CUBE_IDS)
+    traces = np.abs(clean.astype(np.int16) - picture).max(-1) > TRACE
+    traces &= ~grow(cubes.repeat(scale, 0).repeat(scale, 1), 2 * scale)
+    return np.where(grow(changed | moved, 4)[..., None] | grow(traces, 2)[..., None], reached, picture)

@@ -78,9 +78,7 @@ def test_segmentation_shows_exactly_what_is_there(table: Table) -> None:
     assert SEGMENT_IDS["grey mat"] not in ids
 
 
-@pytest.mark.parametrize(
-    ("cube", "brightest"), [("red cube", 0), ("green cube", 1), ("blue cube", 2)]
-)
+@pytest.mark.parametrize(("cube", "brightest"), [("red cube", 0), ("green cube", 1), ("blue cube", 2)])
 def test_segmentation_agrees_with_the_colours(table: Table, cube: str, brightest: int) -> None:
     table.reset(SceneSpec(12, ("red", "green", "blue"), stacked=False, randomise=Randomisation.none()))
     inside = table.render()[table.segmentation() == SEGMENT_IDS[cube]].mean(0)

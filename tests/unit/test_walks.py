@@ -17,7 +17,10 @@ from itk_embodied.training import walks  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery  # noqa: E402
 from itk_embodied.training.generator import train_generator  # noqa: E402
 from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
+from itk_embodied.training.rollouts.draw import draw_task  # noqa: E402
+from itk_embodied.training.rollouts.truth import Truth  # noqa: E402
 from itk_embodied.training.shards import ARRAYS, ShardSet  # noqa: E402
+from itk_sim.splits import is_train_step  # noqa: E402
 from itk_sim.table import Table  # noqa: E402
 
 
@@ -77,6 +80,43 @@ def test_only_what_the_step_changes_is_the_simulators(table, monkeypatch):
         for record, _ in walk[1:]:
             # The painter blurs the whole picture: all of it would differ from the simulator's.
             assert 0.005 < (record.before != record.after).any(-1).mean() < 0.15
+
+
+def test_traces_are_mended_and_cubes_left_as_they_were_painted(table):
+    truth = Truth(table, np.random.default_rng(4), walks.SIZE_PX)
+    _, _, task = draw_task(table, np.random.default_rng(4), held_out=False, families=["put_in"])
+    clean = table.render("front", walks.FRAME_PX)
+    record = truth.reach(task.steps[0], walks.small(clean), task.family)
+    reached = table.render("front", walks.FRAME_PX)
+    still = record.before_seg == record.after_seg
+    bystanders = np.isin(record.before_seg, walks.CUBE_IDS) & still
+    assert bystanders.sum() > 20
+    # A blot on the bare table, away from all cubes, and softer cubes: what a generator leaves behind.
+    cubes = np.isin(record.before_seg, walks.CUBE_IDS) | np.isin(record.after_seg, walks.CUBE_IDS)
+    free = ~cv2.dilate((cubes | ~still).astype(np.uint8), np.ones((25, 25))).astype(bool)
+    rows, columns = np.nonzero(free[70:95])
+    row, column = 2 * (70 + rows[0]), 2 * columns[0]
+    picture = clean.copy()
+    picture[row - 3 : row + 3, column : column + 6] ^= 96
+    large = bystanders.repeat(2, 0).repeat(2, 1)
+    picture[large] = cv2.GaussianBlur(clean, (5, 5), 1.5)[large]
+    goal = walks._without_traces(picture, clean, reached, record)
+    assert np.array_equal(goal[row - 3 : row + 3, column : column + 6], reached[row - 3 : row + 3, column : column + 6])
+    # Light and shadow change around the moved cube.
+    lit = cv2.dilate((np.abs(clean.astype(int) - reached).max(-1) > 3).astype(np.uint8), np.ones((15, 15))).astype(bool)
+    assert (large & ~lit).sum() > 40 and np.array_equal(goal[large & ~lit], picture[large & ~lit])
+    moved = record.before_seg != record.after_seg
+    assert np.array_equal(walks.small(goal)[moved], walks.small(reached)[moved])
+
+
+def test_many_walks_go_on_when_their_task_is_done(table, monkeypatch):
+    monkeypatch.setattr(walks, "MORE_SHARE", 1.0)
+    longer = walked(table, Soft(table))
+    monkeypatch.setattr(walks, "MORE_SHARE", 0.0)
+    assert sum(map(len, longer)) > sum(map(len, walked(table, Soft(table)))) + 6
+    kinds = {record.kind for walk in longer for record, _ in walk}
+    assert kinds & set(walks.MORE_KINDS)
+    assert all(is_train_step(record.step) for walk in longer for record, _ in walk)
 
 
 def test_shards_are_the_same_whoever_makes_them_and_feed_both_models(checkpoint, tmp_path, monkeypatch):

@@ -12,7 +12,7 @@ the frame's own, so what must not change is bit for bit the same, and a chain of
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -55,16 +55,29 @@ def predict(
 
     Returns content (B, 3, H, W), not clamped, and the change mask (B, 1, H, W) in 0..1.
     """
-    rows, columns = frame.shape[-2] // patch, frame.shape[-1] // patch
-    # Where each patch is.
-    across = (torch.arange(columns, device=frame.device) + 0.5) / columns
-    down = top / RASTER + (torch.arange(rows, device=frame.device) + 0.5) / columns
-    grid = 2 * torch.stack([across.expand(rows, columns), down[:, None].expand(rows, columns)]) - 1
-    seen = F.pixel_unshuffle(torch.cat([noisy, frame], 1), patch)
-    inside = torch.cat([seen, grid.expand(len(frame), -1, -1, -1), maps], 1)
-    inside = inside.to(unet.dtype).contiguous(memory_format=torch.channels_last)
+    inside = patches_of(noisy, frame, maps, patch, top).to(unet.dtype)
     raw = F.pixel_shuffle(unet(inside, time * 1000, words).sample.float(), patch)
     return raw[:, :3], torch.sigmoid(raw[:, 3:] - MASK_BIAS)
+
+
+def patches_of(upper: Tensor, lower: Tensor, maps: Tensor, patch: int, top: int) -> Tensor:
+    """Two bands (B, 3, H, W), as patches one over the other, with where each patch is, and ``maps``: the U-Net's
+    input (B, 6 * patch * patch + 4, rows, columns)."""
+    rows, columns = lower.shape[-2] // patch, lower.shape[-1] // patch
+    across = (torch.arange(columns, device=lower.device) + 0.5) / columns
+    down = top / RASTER + (torch.arange(rows, device=lower.device) + 0.5) / columns
+    grid = 2 * torch.stack([across.expand(rows, columns), down[:, None].expand(rows, columns)]) - 1
+    seen = F.pixel_unshuffle(torch.cat([upper, lower], 1), patch)
+    inside = torch.cat([seen, grid.expand(len(lower), -1, -1, -1), maps], 1)
+    return inside.contiguous(memory_format=torch.channels_last)
+
+
+def band_of(picture: PIL.Image.Image, patch: int, band: Sequence[int]) -> Tensor:
+    """The band of a picture at a model's size, (3, H, W) float32 in -1..1."""
+    size = RASTER * patch
+    top, bottom = (row * patch for row in band)
+    array = np.array(picture.resize((size, size), PIL.Image.Resampling.BOX))[top:bottom]
+    return torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1
 
 
 class CompositeFlowEditPipeline(DiffusionPipeline):
@@ -125,7 +138,8 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         if isinstance(generator, list):
             generator = [source for source in generator for _ in range(candidates)]
         top, bottom = self.config.band
-        frame = torch.stack([self._small(picture) for picture in pictures])
+        frame = torch.stack([band_of(picture, self.config.patch, (top, bottom)) for picture in pictures])
+        frame = frame.to(self.device)
         words = self.text_encoder(self.text_encoder.tokens(texts)).to(self.unet.dtype)
         maps = place_maps([places(text) for text in texts], (top, bottom)).to(self.device)
         noisy = self._noised(frame, generator)
@@ -153,13 +167,6 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
             raise InputError(f"num_inference_steps or candidates is {steps}; both must be 1 or more.")
         if output_type not in ("pil", "np"):
             raise InputError(f"output_type {output_type!r} is unknown; allowed: pil, np.")
-
-    def _small(self, picture: PIL.Image.Image) -> Tensor:
-        """The band of the picture at the model's size, (3, H, W) float32 in -1..1."""
-        size = RASTER * self.config.patch
-        top, bottom = (row * self.config.patch for row in self.config.band)
-        array = np.array(picture.resize((size, size), PIL.Image.Resampling.BOX))[top:bottom]
-        return (torch.from_numpy(array).permute(2, 0, 1).float() / 127.5 - 1).to(self.device)
 
     def _noised(self, frame: Tensor, generator: torch.Generator | list[torch.Generator] | None) -> Tensor:
         # Drawn on the CPU, so that a seed means the same picture on every device.

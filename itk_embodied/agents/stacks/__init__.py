@@ -17,7 +17,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -27,6 +27,7 @@ import msgspec
 
 from itk_embodied.agents.base import Critic, Generator, Planner
 from itk_embodied.agents.checkpoints import find_adapter, find_checkpoint
+from itk_embodied.agents.panel import PanelSettings
 from itk_embodied.agents.registry import ROLES, Role, RoleSpec, check_settings, convert_table, get_kind
 from itk_embodied.agents.settings import CheckpointSettings, PipelineSettings
 from itk_embodied.errors import CheckpointError, ConfigError, MissingDependencyError, did_you_mean
@@ -132,7 +133,7 @@ def build(spec: StackSpec) -> Stack:
 def _require_checkpoints(spec: StackSpec) -> None:
     """Say all that is missing at once, and before anything heavy loads: not after minutes spent on the first model."""
     missing: dict[str, str] = {}
-    for role in (spec.planner, spec.generator, spec.critic):
+    for role in (model for name in ROLES for model in models(spec.role(name))):
         if isinstance(role.settings, CheckpointSettings):
             try:
                 find_checkpoint(role.settings, role.folder)
@@ -141,6 +142,15 @@ def _require_checkpoints(spec: StackSpec) -> None:
                 missing.setdefault(role.settings.checkpoint, f"[{role.role}] {error}")
     if missing:
         raise CheckpointError(f"stack {spec.name}: " + " ".join(missing.values()))
+
+
+def models(role: RoleSpec) -> Iterator[RoleSpec]:
+    """A role itself, or where it is a panel its members."""
+    if isinstance(role.settings, PanelSettings):
+        for member, _ in role.settings.seats(role.folder):
+            yield from models(member)
+    else:
+        yield role
 
 
 def build_role(spec: RoleSpec) -> Any:
@@ -167,7 +177,12 @@ def _read_role(tree: Mapping[str, Any], role: Role, source: str, folder: Path | 
         kind = get_kind(role, kind_name)
     except ConfigError as error:
         raise ConfigError(f"{where} {error}") from None
-    return RoleSpec(role, kind_name, check_settings(kind, table, where), folder)
+    spec = RoleSpec(role, kind_name, check_settings(kind, table, where), folder)
+    try:
+        list(models(spec))
+    except ConfigError as error:
+        raise ConfigError(f"{where} {error}") from None
+    return spec
 
 
 def _table(tree: Mapping[str, Any], key: str, source: str) -> Mapping[str, Any]:

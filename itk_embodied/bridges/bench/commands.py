@@ -25,9 +25,7 @@ def register(bench_app: typer.Typer) -> None:
         from itk_embodied.bridges.bench.runner import bench_transport
 
         record = bench_transport(rounds)
-        table = Table(
-            "path", "median ms", "p99 ms", "messages/s", "bytes", title="a 640x480 picture"
-        )
+        table = Table("path", "median ms", "p99 ms", "messages/s", "bytes", title="a 640x480 picture")
         for name, path in record["paths"].items():
             table.add_row(name, *(str(path[key]) for key in ("median_ms", "p99_ms", "messages_per_s", "bytes_on_wire")))
         Console().print(table)

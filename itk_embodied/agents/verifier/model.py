@@ -1,0 +1,56 @@
+"""The network of the edit verifier: a U-Net over both pictures and the sentence, with a verdict and a map of faults.
+
+It has the body of the embedded generator (`itk_embodied.agents.generators.composite_flow`) and is trained from its
+weights: who can paint a step knows where its parts are. Instead of content it answers with features of every patch;
+their mean and their strongest values over the picture make the verdict, and one of them says where something is wrong.
+"""
+
+# diffusers mixes these in in ways that a type checker cannot follow.
+# mypy: disable-error-code="attr-defined,operator,arg-type"
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
+from diffusers.configuration_utils import register_to_config
+from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+
+from itk_embodied.agents.generators.composite_flow import patches_of
+from itk_embodied.agents.generators.words import StepReader
+
+FEATURES = 24
+DONE = 1000.0
+"""The U-Net's time for a picture without noise: the end of the generator's flow."""
+
+
+class EditVerifier(ModelMixin, ConfigMixin):
+    """Was the edit from ``before`` to ``after`` the one that the sentence asks for, and nothing else?
+
+    Args:
+        body, words: arguments of `UNet2DConditionModel` and `StepReader`.
+        patch: pixels of a patch's side, at the size at which pictures are looked at.
+        band: first row and row after the last that are looked at, in 32nds of the picture's height.
+    """
+
+    @register_to_config
+    def __init__(self, body: dict[str, Any], words: dict[str, Any], patch: int = 4, band: tuple[int, int] = (10, 26)):
+        super().__init__()
+        self.unet = UNet2DConditionModel(**{**body, "out_channels": FEATURES})
+        self.unet.set_attn_processor(AttnProcessor())
+        self.unet.to(memory_format=torch.channels_last)
+        self.text_encoder = StepReader(**words)
+        self.head = nn.Sequential(nn.Linear(2 * FEATURES, 64), nn.SiLU(), nn.Linear(64, 1))
+
+    def forward(self, before: Tensor, after: Tensor, maps: Tensor, words: Tensor) -> tuple[Tensor, Tensor]:
+        """Bands (B, 3, H, W) in -1..1; ``maps``: see `place_maps`; ``words`` (B, slots, width): the sentence's vectors.
+
+        Returns the log-odds (B,) that the edit is right, and those of every patch (B, rows, columns) that it is wrong.
+        """
+        inside = patches_of(after, before, maps, self.config.patch, self.config.band[0])
+        time = torch.full((len(before),), DONE, device=before.device)
+        features = self.unet(inside.to(self.unet.dtype), time, words).sample.float()
+        pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
+        return self.head(pooled.to(self.head[0].weight.dtype)).float()[:, 0], features[:, 0]

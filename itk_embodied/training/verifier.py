@@ -1,0 +1,207 @@
+"""Training of the edit verifier (`itk_embodied.agents.verifier`), from the weights of a trained generator."""
+
+# diffusers mixes its methods in in ways that a type checker cannot follow.
+# mypy: disable-error-code="attr-defined,operator,arg-type"
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
+from itk_embodied.agents.verifier.model import EditVerifier
+from itk_embodied.errors import ConfigError
+from itk_embodied.training.critic_generated import Gallery
+from itk_embodied.training.feed import feed
+from itk_embodied.training.generator_text import SLOTS
+from itk_embodied.training.journal import Journal, follow_average, optimiser_tensors, restore_optimiser
+from itk_embodied.training.shards import ShardSet
+from itk_embodied.training.verifier_data import VerifierBatch, draw, make_verifier_batch
+
+REFRESH_STEPS, EMA_EVERY, LOG_EVERY = 500, 4, 50
+
+
+@dataclass(frozen=True)
+class VerifierTraining:
+    """Settings of a run.
+
+    Attributes:
+        generator: pipeline folder of the generator whose weights it starts from.
+        data, generated, rollouts, walks: pairs, and where the generator's judged paintings are; the last two may be
+            missing.
+        samples: pictures to see. minutes: stop after this much wall time, over all resumed parts; None for no limit.
+            The learning rate falls by whichever is further on.
+        fault_weight: of the loss of the map of faults.
+    """
+
+    generator: Path = Path("itk_embodied/checkpoints/generator")
+    data: Path = Path("data/pairs")
+    generated: Path = Path("data/generated")
+    rollouts: Path | None = Path("data/rollouts")
+    walks: Path | None = Path("data/walks")
+    out: Path = Path("runs/verifier")
+    samples: int = 200_000
+    minutes: float | None = None
+    batch: int = 32
+    lr: float = 5e-4
+    fault_weight: float = 1.0
+    seed: int = 0
+    threads: int = 1
+    workers: int = 0
+    save_every_s: float = 180.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.batch < 1:
+            raise ConfigError(f"samples is {self.samples} and batch {self.batch}; both must be 1 or more.")
+        if not (self.generator / "model_index.json").is_file():
+            raise ConfigError(f"{self.generator} holds no pipeline; give the pipeline folder of a trained generator.")
+
+
+def train_verifier(config: VerifierTraining, *, progress: bool = True) -> Path:
+    """Train to the end, or go on where a run in ``config.out`` stopped. Returns the checkpoint's folder."""
+    torch.set_num_threads(config.threads)
+    return _Run(config, progress).go()
+
+
+def new_verifier(generator: Path) -> EditVerifier:
+    """A verifier with a generator's weights, all but the last layer, and the generator's reader."""
+    pipeline = CompositeFlowEditPipeline.from_pretrained(generator)
+    made = EditVerifier(
+        body=_plain(pipeline.unet.config),
+        words=_plain(pipeline.text_encoder.config),
+        patch=pipeline.config.patch,
+        band=tuple(pipeline.config.band),
+    )
+    kept = {name: value for name, value in pipeline.unet.state_dict().items() if not name.startswith("conv_out.")}
+    made.unet.load_state_dict({name: value.float() for name, value in kept.items()}, strict=False)
+    made.text_encoder.load_state_dict({k: v.float() for k, v in pipeline.text_encoder.state_dict().items()})
+    return made
+
+
+def _plain(config: Any) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if not name.startswith("_")}
+
+
+class _Run:
+    def __init__(self, config: VerifierTraining, progress: bool) -> None:
+        self.config, self.progress = config, progress
+        self.journal = Journal(config.out)
+        self.journal.log(config={name: str(value) for name, value in asdict(config).items()})
+        self.shards = ShardSet(config.data)
+        if not len(self.shards):
+            raise ConfigError(f"{config.data} has no pairs; run: itk-embodied train data pairs --out {config.data}")
+        self.gallery = Gallery(self.shards, config.generated, _there(config.rollouts), walks=_there(config.walks))
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.manual_seed(config.seed)
+        self.model = new_verifier(config.generator)
+        self.model.text_encoder.requires_grad_(False)
+        self.model.text_encoder.tables.requires_grad_(True)
+        self.model.to(self.device)
+        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimiser = torch.optim.AdamW(learned, config.lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+        self.seen, self.steps, self.elapsed_s = 0, 0, 0.0
+        saved = self.journal.load_state()
+        if saved is not None:
+            self._resume(*saved)
+
+    def _resume(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
+        self.seen, self.steps, self.elapsed_s = int(counters["seen"]), int(counters["steps"]), counters["elapsed_s"]
+        for name, module in (("model", self.model), ("average", self.average)):
+            module.load_state_dict({k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name)})
+        restore_optimiser(self.optimiser, tensors)
+
+    def _save(self) -> None:
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
+        counters = {"seen": self.seen, "steps": self.steps, "elapsed_s": self.elapsed_s}
+        self.journal.save_state(tensors | optimiser_tensors(self.optimiser), counters)
+        half = copy.deepcopy(self.average)
+        for parameter in half.parameters():
+            parameter.data = parameter.data.to(torch.float16)
+        half.save_pretrained(self.config.out / "checkpoint")
+
+    @property
+    def done(self) -> float:
+        """Share of the run that is over, 0..1."""
+        by_time = self.elapsed_s / 60 / self.config.minutes if self.config.minutes else 0.0
+        return min(1.0, max(self.seen / self.config.samples, by_time))
+
+    def go(self) -> Path:
+        config, tick = self.config, time.monotonic()
+        saved, kept = tick, list[tuple[float, float, float]]()
+        batches = feed(self._batch, range(self.seen, config.samples + config.batch, config.batch), config.workers)
+        bar = tqdm(total=config.samples, initial=self.seen, unit="sample", disable=not self.progress, mininterval=5)
+        try:
+            while self.done < 1:
+                kept.append(self._step(next(batches)))
+                bar.update(config.batch)
+                self.elapsed_s, tick = self.elapsed_s + time.monotonic() - tick, time.monotonic()
+                if len(kept) == LOG_EVERY:
+                    loss, fault_loss, right = (float(np.mean(values)) for values in zip(*kept, strict=True))
+                    self.journal.log(step=self.seen, loss=loss, fault_loss=fault_loss, accuracy=right, lr=self._lr(),
+                                     paintings=len(self.gallery))  # fmt: skip
+                    bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{right:.3f}")
+                    kept.clear()
+                if tick - saved > config.save_every_s:
+                    self._save()
+                    saved = time.monotonic()
+        finally:
+            bar.close()
+            self._save()
+        self.journal.curve(["loss", "fault_loss", "accuracy"])
+        return config.out / "checkpoint"
+
+    def _lr(self) -> float:
+        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.done))
+        return self.config.lr * min(1.0, (self.steps + 1) / 60) * decay
+
+    def _batch(self, seen: int) -> VerifierBatch:
+        """Its randomness comes from the seed and the samples seen, so a resumed run is the same."""
+        if seen // self.config.batch % REFRESH_STEPS == 0:
+            self.gallery.refresh()
+        rng = np.random.default_rng([self.config.seed, 83, seen])
+        samples = [draw(self.shards, self.gallery, rng) for _ in range(self.config.batch)]
+        settings = self.model.config
+        return make_verifier_batch(samples, rng, tuple(settings.band), settings.patch)
+
+    def _step(self, batch: VerifierBatch) -> tuple[float, float, float]:
+        """Losses of the verdicts and of the maps of faults, and how many verdicts were right."""
+        device = self.device
+        slots = [F.one_hot(batch.slots[:, i], len(values)).float().to(device) for i, values in enumerate(SLOTS)]
+        before, after, maps, good = (t.to(device) for t in (batch.before, batch.after, batch.maps, batch.good))
+        fault, known = batch.fault.to(device), batch.known.to(device)
+        with torch.autocast(device, dtype=torch.bfloat16):
+            verdict, heat = self.model(before, after, maps, self.model.text_encoder.vectors(slots))
+        loss = F.binary_cross_entropy_with_logits(verdict, good)
+        each = F.binary_cross_entropy_with_logits(heat, fault, reduction="none")
+        # Faults are few patches of many.
+        weight = known * (1 + 7 * fault)
+        fault_loss = (each * weight).sum() / weight.sum().clamp(min=1)
+        self.optimiser.zero_grad()
+        (loss + self.config.fault_weight * fault_loss).backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._lr()
+        self.optimiser.step()
+        self.steps += 1
+        if self.steps % EMA_EVERY == 0:
+            steps = self.steps / EMA_EVERY
+            follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
+        self.seen += len(good)
+        right = ((verdict > 0) == (good > 0.5)).float().mean()
+        return float(loss.detach()), float(fault_loss.detach()), float(right)
+
+
+def _there(folder: Path | None) -> Path | None:
+    return folder if folder is not None and folder.is_dir() else None

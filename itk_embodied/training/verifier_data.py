@@ -1,0 +1,142 @@
+"""What the edit verifier learns from: right and spoilt pairs, wrong instructions, and what the generator painted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from itk_embodied.agents.generators.words import RASTER, place_maps
+from itk_embodied.errors import InputError
+from itk_embodied.training.corruptions import corrupt
+from itk_embodied.training.critic_data import shade, wrong_step
+from itk_embodied.training.critic_generated import Gallery, damage_of
+from itk_embodied.training.generator_text import named_cells, slot_values
+from itk_embodied.training.shards import Record, ShardSet
+from itk_embodied.types import Image
+from itk_sim.symbols import SceneState, Step
+
+SHARES = {"pair": 0.2, "corrupted": 0.22, "wrong instruction": 0.1, "painted": 0.48}
+PAINTED_RIGHT, PAINTED_ASKED_WRONG = 0.5, 0.15
+"""Of the paintings: the share that is right, and of these the share that is shown under a wrong instruction."""
+FAULT = 24
+"""A pixel of a corrupted picture that differs by more than this from the right one is part of the fault."""
+SHIFT_PX = 2
+"""Both pictures are moved by up to so many pixels, alike: a fault lies anywhere on the raster of patches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Two pictures, uint8 RGB (S, S, 3), and a step. ``fault``: bool (S, S), where the second is wrong; None where that
+    is not known; where ``sure_only``, only what it marks is known."""
+
+    before: Image
+    after: Image
+    step: Step
+    state: SceneState
+    good: bool
+    fault: np.ndarray | None
+    sure_only: bool = False
+
+
+@dataclass(frozen=True)
+class VerifierBatch:
+    """``before``, ``after``: float32 (B, 3, H, W) in -1..1; ``maps``: see `place_maps`; ``slots``: int64 (B, slots);
+    ``good``: float32 (B,); ``fault``, ``known``: float32 (B, rows, columns), for every patch."""
+
+    before: Tensor
+    after: Tensor
+    maps: Tensor
+    slots: Tensor
+    good: Tensor
+    fault: Tensor
+    known: Tensor
+
+
+def draw(shards: ShardSet, gallery: Gallery, rng: np.random.Generator) -> Sample:
+    """One sample, of a kind drawn by `SHARES`; without paintings, of the other kinds."""
+    kinds = [kind for kind in SHARES if kind != "painted" or (gallery.right and gallery.wrong)]
+    shares = np.array([SHARES[kind] for kind in kinds])
+    while True:
+        kind = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+        sample = _painted(gallery, rng) if kind == "painted" else _pair(shards, kind, rng)
+        if sample is not None:
+            return sample
+
+
+def _pair(shards: ShardSet, kind: str, rng: np.random.Generator) -> Sample | None:
+    record = shards[int(rng.integers(len(shards)))]
+    if kind == "pair":
+        return _sample(record, record.after, record.step, True, np.zeros(record.before.shape[:2], bool))
+    if kind == "corrupted":
+        image = corrupt(record, rng).image
+        fault = np.abs(image.astype(np.int16) - record.after).max(-1) > FAULT
+        return _sample(record, image, record.step, False, fault)
+    asked = wrong_step(record, rng)
+    return None if asked is None else _sample(record, record.after, asked, False, None)
+
+
+def _painted(gallery: Gallery, rng: np.random.Generator) -> Sample | None:
+    painting = gallery.draw(rng, bool(rng.random() < PAINTED_RIGHT))
+    record, image = painting.record, painting.image
+    if not painting.judged.success:
+        return _sample(record, image, record.step, False, damage_of(painting), sure_only=True)
+    if rng.random() >= PAINTED_ASKED_WRONG:
+        return _sample(record, image, record.step, True, np.zeros(image.shape[:2], bool))
+    asked = wrong_step(record, rng)
+    return None if asked is None else _sample(record, image, asked, False, None)
+
+
+def _sample(
+    record: Record, image: Image, step: Step, good: bool, fault: np.ndarray | None, sure_only: bool = False
+) -> Sample:
+    return Sample(record.before, image, step, record.before_state, good, fault, sure_only)
+
+
+def make_verifier_batch(
+    samples: Sequence[Sample], rng: np.random.Generator, band: tuple[int, int], patch: int
+) -> VerifierBatch:
+    """Light and colour vary alike in both pictures, which are moved a little, alike."""
+    size = RASTER * patch
+    if len(samples[0].before) != size:
+        raise InputError(f"pictures are {len(samples[0].before)} px wide; the verifier is trained at {size} px.")
+    pairs, faults, known = [], [], []
+    for sample in samples:
+        shift = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
+        both = shade(rng, sample.before, sample.after)
+        pairs.append([_moved(image, shift) for image in both])
+        fault = np.zeros(sample.before.shape[:2], bool) if sample.fault is None else sample.fault
+        marked = _patches(_moved(fault, shift), patch)
+        faults.append(marked)
+        surely = np.ones_like(marked) if sample.fault is not None and not sample.sure_only else marked
+        known.append(surely)
+    top, bottom = (row * patch for row in band)
+    before, after = (
+        torch.from_numpy(np.stack([pair[i][top:bottom] for pair in pairs])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        for i in (0, 1)
+    )
+    rows = slice(*band)
+    return VerifierBatch(
+        before,
+        after,
+        place_maps([named_cells(s.step, s.state, False) for s in samples], band),
+        torch.tensor([slot_values(s.step) for s in samples]),
+        torch.tensor([float(s.good) for s in samples]),
+        torch.from_numpy(np.stack(faults)[:, rows]).float(),
+        torch.from_numpy(np.stack(known)[:, rows]).float(),
+    )
+
+
+def _moved(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Moved by (down, right) px; what comes in from the side repeats the edge."""
+    side = np.arange(len(image))
+    down, right = (np.clip(side - by, 0, len(image) - 1) for by in shift)
+    return image[down][:, right]
+
+
+def _patches(mask: np.ndarray, patch: int) -> np.ndarray:
+    """Which patches have more than a pixel of a mask, bool (RASTER, RASTER)."""
+    return mask.reshape(RASTER, patch, RASTER, patch).sum((1, 3)) > 1

@@ -1,0 +1,181 @@
+"""The edit verifier: what it learns from, that it learns, goes on after a stop, and comes back as a critic."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_pairs import pairs_folder
+
+torch = pytest.importorskip("torch")
+
+from itk_embodied.agents.base import CallContext  # noqa: E402
+from itk_embodied.agents.conformance import check_critic, example_image  # noqa: E402
+from itk_embodied.agents.registry import RoleSpec  # noqa: E402
+from itk_embodied.agents.settings import EditVerifierSettings  # noqa: E402
+from itk_embodied.agents.stacks import build_role  # noqa: E402
+from itk_embodied.agents.verifier.critic import look  # noqa: E402
+from itk_embodied.errors import CheckpointError, ConfigError, InputError  # noqa: E402
+from itk_embodied.training import verifier_data  # noqa: E402
+from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
+from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
+from itk_embodied.training.shards import ShardSet  # noqa: E402
+from itk_embodied.training.verifier import VerifierTraining, new_verifier, train_verifier  # noqa: E402
+from itk_embodied.training.verifier_data import draw, make_verifier_batch  # noqa: E402
+from itk_sim.language import instruction  # noqa: E402
+
+BAND, PATCH = (10, 26), 4
+
+
+@pytest.fixture(scope="module")
+def generator(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("generator") / "pipeline"
+    torch.manual_seed(0)
+    Editor(128, GeneratorTraining(channels=(16, 16, 32), words_width=32)).pipeline().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def paintings(tmp_path_factory):
+    """Right ones and wrong ones of the training split's pairs, judged."""
+    folder, shards = tmp_path_factory.mktemp("painted"), ShardSet(pairs_folder())
+    records = [shards[i] for i in range(len(shards))]
+    made = [Painting.of(r, r.after) for r in records] + [Painting.of(r, r.before) for r in records]
+    keep(folder / "train-000-00000.npz", [*shards.keys, *shards.keys], made)
+    return folder
+
+
+def settings(generator: Path, paintings: Path, out: Path, **changes) -> VerifierTraining:
+    chosen = {"data": pairs_folder(), "samples": 24, "batch": 4, "rollouts": None, "walks": None} | changes
+    return VerifierTraining(generator=generator, generated=paintings, out=out, **chosen)
+
+
+def test_samples_say_what_is_wrong_and_where(paintings):
+    shards = ShardSet(pairs_folder())
+    gallery, rng = Gallery(shards, paintings), np.random.default_rng(5)
+    samples = [draw(shards, gallery, rng) for _ in range(120)]
+    told = Counter((s.good, s.fault is None, s.sure_only) for s in samples)
+    assert set(told) == {(True, False, False), (False, False, False), (False, True, False), (False, False, True)}
+    for sample in samples:
+        if sample.good:
+            assert not sample.fault.any()
+        elif sample.fault is not None and not sample.sure_only:
+            assert sample.fault.any()
+            assert (np.abs(sample.after.astype(int) - sample.before).max(-1)[~sample.fault]).size
+
+
+def test_without_paintings_it_learns_from_pairs(tmp_path):
+    shards = ShardSet(pairs_folder())
+    gallery, rng = Gallery(shards, tmp_path), np.random.default_rng(0)
+    goods = [draw(shards, gallery, rng).good for _ in range(60)]
+    assert 5 < sum(goods) < 55
+
+
+def test_pictures_and_faults_are_moved_alike(monkeypatch):
+    shards, rng = ShardSet(pairs_folder()), np.random.default_rng(1)
+    sample = next(s for s in iter(lambda: verifier_data._pair(shards, "corrupted", rng), 0) if s and s.fault.any())
+    monkeypatch.setattr(verifier_data, "shade", lambda rng, *images: list(images))
+    monkeypatch.setattr(verifier_data, "SHIFT_PX", 0)
+    still = make_verifier_batch([sample], rng, BAND, PATCH)
+    truth = torch.from_numpy(sample.after[40:104]).permute(2, 0, 1) / 127.5 - 1
+    assert torch.allclose(still.after[0], truth.float())
+    monkeypatch.setattr(verifier_data, "SHIFT_PX", 2)
+    batch = make_verifier_batch([sample] * 30, rng, BAND, PATCH)
+    for one in range(30):
+        differs = (batch.after[one] - batch.before[one]).abs().amax(0) > 0.3
+        seen = torch.nn.functional.max_pool2d(differs[None].float(), PATCH)[0] > 0
+        fault = batch.fault[one] > 0
+        assert not fault.any() or (seen | ~fault).float().mean() > 0.95
+    assert len({tuple(image.flatten().tolist()) for image in batch.before}) > 5
+
+
+def test_pictures_of_another_size_are_refused():
+    shards, rng = ShardSet(pairs_folder()), np.random.default_rng(1)
+    sample = verifier_data._pair(shards, "pair", rng)
+    with pytest.raises(InputError, match="trained at 64 px"):
+        make_verifier_batch([sample], rng, BAND, 2)
+
+
+def test_it_starts_from_the_generator(generator):
+    from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
+
+    made, other = new_verifier(generator), CompositeFlowEditPipeline.from_pretrained(generator)
+    body = other.unet.state_dict()
+    same = [name for name, value in made.unet.state_dict().items() if torch.equal(value, body.get(name, value + 1))]
+    assert set(body) - set(same) == {"conv_out.weight", "conv_out.bias"}
+
+
+def test_it_learns_what_it_is_shown(generator, paintings, tmp_path, monkeypatch):
+    monkeypatch.setattr(verifier_data, "SHARES", {"painted": 1.0})
+    monkeypatch.setattr(verifier_data, "PAINTED_ASKED_WRONG", 0.0)
+    config = settings(generator, paintings, tmp_path, samples=4000, batch=16, lr=2e-3)
+    checkpoint = train_verifier(config, progress=False)
+    log = [line for line in _log(tmp_path) if "accuracy" in line]
+    assert log[-1]["accuracy"] > 0.75 and log[-1]["loss"] < log[0]["loss"] - 0.1
+    critic = build_role(RoleSpec("critic", "edit-verifier", EditVerifierSettings(checkpoint=str(checkpoint))))
+    shards = ShardSet(pairs_folder())
+    right = [_score(critic, r, r.after) for r in shards]
+    same = [_score(critic, r, r.before) for r in shards]
+    assert np.mean(right) > np.mean(same) + 0.3
+
+
+def _log(folder):
+    from itk_embodied.training.journal import Journal
+
+    return Journal(folder).lines()
+
+
+def _score(critic, record, image):
+    said = instruction(record.step)
+    return critic.judge(record.before, image, said, said, CallContext()).score
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(generator, paintings, tmp_path, monkeypatch):
+    whole = train_verifier(settings(generator, paintings, tmp_path / "whole"), progress=False)
+    from itk_embodied.training import verifier
+
+    step = verifier._Run._step
+
+    def stop_once(run, batch):
+        if run.seen == 12:
+            raise KeyboardInterrupt
+        return step(run, batch)
+
+    parts = settings(generator, paintings, tmp_path / "parts")
+    monkeypatch.setattr(verifier._Run, "_step", stop_once)
+    with pytest.raises(KeyboardInterrupt):
+        train_verifier(parts, progress=False)
+    monkeypatch.setattr(verifier._Run, "_step", step)
+    resumed = train_verifier(parts, progress=False)
+    name = "diffusion_pytorch_model.safetensors"
+    assert (whole / name).read_bytes() == (resumed / name).read_bytes()
+    assert not list(tmp_path.rglob("*.bin")) and not list(tmp_path.rglob("*.pt"))
+
+
+def test_as_a_critic_it_conforms(generator, paintings, tmp_path):
+    checkpoint = train_verifier(settings(generator, paintings, tmp_path, samples=4), progress=False)
+    critic = build_role(RoleSpec("critic", "edit-verifier", EditVerifierSettings(checkpoint=str(checkpoint))))
+    assert check_critic(critic, known_bad=()).passed
+    picture = example_image()
+    verdict = critic.judge(picture, picture, "put the red cube in the white bowl", "other words", CallContext())
+    assert verdict.refine_prompt == "put the red cube in the white bowl" and 0 <= verdict.score <= 1
+    # Pictures of any size; many at once say what each says alone.
+    both = [picture, np.ascontiguousarray(picture[:, ::-1])]
+    texts = ["open the drawer", "put the red cube at <x05> <y20>"]
+    together, _ = look(critic._model, both, both[::-1], texts)
+    alone = [float(look(critic._model, [both[i]], [both[1 - i]], [texts[i]])[0]) for i in range(2)]
+    assert together.tolist() == pytest.approx(alone, abs=1e-4)
+
+
+def test_errors_say_what_to_do(generator, paintings, tmp_path):
+    with pytest.raises(ConfigError, match="pipeline folder of a trained generator"):
+        settings(tmp_path, paintings, tmp_path)
+    with pytest.raises(ConfigError, match="samples is 0"):
+        settings(generator, paintings, tmp_path, samples=0)
+    with pytest.raises(ConfigError, match="train data pairs"):
+        train_verifier(settings(generator, paintings, tmp_path / "run", data=tmp_path))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="empty"):
+        build_role(RoleSpec("critic", "edit-verifier", EditVerifierSettings(checkpoint=str(tmp_path / "empty"))))
