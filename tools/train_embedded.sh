@@ -1,10 +1,10 @@
 #!/bin/sh
-# Remake the embedded stack from nothing: pairs, generator, planner, critic, and their figures.
+# Remake the embedded stack from nothing: pairs, generator, planner, critic, verifier, and their figures.
 #   sh tools/train_embedded.sh [RUNS]      (default runs/embedded)
 # Every part goes on where it stopped. The sizes below are meant for a GPU and many cores; two CPU cores train some 15
-# planner examples, 25 of the critic's and 40 of the generator's a second, one at a time. Sizes are environment variables:
-# PAIRS, LOOK, PLANNER, CRITIC, GENERATOR, WALKS, CHAINED, PAINTINGS; WORKERS are the processes that make data (default: all
-# cores but one); COMPILE= (empty) leaves compiling out. Nothing is copied into the package: see the last lines.
+# planner examples, 25 of the critic's, 40 of the generator's and 60 of the verifier's a second, one at a time. Sizes are
+# environment variables: PAIRS, LOOK, PLANNER, CRITIC, VERIFIER, GENERATOR, WALKS, CHAINED, PAINTINGS; WORKERS
+# are the processes that make data (default: all cores but one); COMPILE= (empty) leaves compiling out. Nothing is copied into the package: see the last lines.
 set -eu
 runs="${1:-runs/embedded}"
 cli="${ITK_EMBODIED:-.venv/bin/itk-embodied}"
@@ -36,6 +36,9 @@ for split in train held-out; do
     "$python" -m itk_embodied.training.critic_generated --data "$data/pairs" --checkpoint "$runs/generator/pipeline" \
         --out "$data/generated" --split "$split" --count "$([ $split = train ] && echo "${PAINTINGS:-20000}" || echo 1000)"
 done
+say "Verifier: the critic's second opinion"
+"$cli" train verifier --generator "$runs/generator/pipeline" --data "$data/pairs" --generated "$data/generated" \
+    --walks "$data/walks" --out "$runs/verifier" --samples "${VERIFIER:-300000}" --workers "$workers"
 say "Critic"
 "$cli" train tiny critic --data "$data/pairs" --start "$runs/look/checkpoint" --out "$runs/critic" \
     --examples "${CRITIC:-200000}" --workers "$workers" $compile
@@ -43,7 +46,8 @@ say "Figures"
 "$python" -m itk_embodied.training.planner_eval --data "$data/pairs" --checkpoint "$runs/planner/checkpoint" --batched \
     --tasks 400 --json "$runs/planner.json"
 "$python" -m itk_embodied.training.critic_eval --data "$data/pairs" --generated "$data/generated" \
-    --rollouts "$data/rollouts" --walks "$data/walks" --checkpoint "$runs/critic/checkpoint" --pairs 400 --json "$runs/critic.json"
+    --rollouts "$data/rollouts" --walks "$data/walks" --checkpoint "$runs/critic/checkpoint" --pairs 400 \
+    --looks 3 --verifier "$runs/verifier/checkpoint" --json "$runs/critic.json"
 cat >"$runs/stack.toml" <<TOML
 name = "remade"
 
@@ -59,12 +63,19 @@ kind = "composite-flow"
 checkpoint = "$(realpath "$runs")/generator/pipeline"
 
 [critic]
+kind = "panel"
+
+[[critic.members]]
 kind = "qwen3vl"
 checkpoint = "$(realpath "$runs")/critic/checkpoint"
 prompt = "embedded-critic"
 max_new_tokens = 512
 max_think_chars = 600
 looks = 3
+
+[[critic.members]]
+kind = "edit-verifier"
+checkpoint = "$(realpath "$runs")/verifier/checkpoint"
 
 [pipeline]
 max_attempts = 5

@@ -82,6 +82,10 @@ class Panel:
             raise ConfigError(f"a panel has {len(members)} members; give it two critics or more.")
         self.name = "panel:" + "+".join(member.critic.name for member in members)
         self.members, self.accept_threshold = tuple(members), accept_threshold
+        self.remote = any(getattr(member.critic, "remote", False) for member in members)
+        hashes = [str(m.critic.prompt_hash) for m in members if hasattr(m.critic, "prompt_hash")]
+        if hashes:
+            self.prompt_hash = "+".join(hashes)
 
     def judge(self, before: Image, after: Image, instruction: str, prompt: str, context: CallContext) -> Verdict:
         verdicts = [member.critic.judge(before, after, instruction, prompt, context) for member in self.members]

@@ -6,11 +6,13 @@ follow from the model's own words.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from itk_embodied.agents.contracts import format_plan
 from itk_embodied.training.critic_data import listing_question, shade
-from itk_embodied.training.planner_text import drawn_task, recoloured, roughened
+from itk_embodied.training.planner_text import RETOLD_SHARE, drawn_task, recoloured, retelling, roughened
 from itk_embodied.training.shards import Record
 from itk_embodied.training.vlm_batch import Example, Question
 from itk_embodied.training.vlm_text import NAMES, listed, listing, meaning
@@ -58,10 +60,16 @@ def planner_example(
 
 
 def blind_example(record: Record, rng: np.random.Generator, *, tasks: int = 1) -> Example:
-    """Tasks without a picture, each about a recoloured scene that is told."""
+    """Tasks without a picture, each about a recoloured scene that is told, half of them in other colours' words."""
     questions = []
     for _ in range(tasks):
         state = recoloured(record.before_state if rng.random() < 0.5 else record.after_state, rng)
         task = drawn_task(state, rng)
-        questions.append(plan_question(state, task, roughened(task, rng), listing_given=True))
+        question = plan_question(state, task, task.text, listing_given=True)
+        answer = question.answer[-1][0]
+        retell = retelling(task.text, answer, rng) if rng.random() < RETOLD_SHARE else None
+        if retell is not None:
+            task = replace(task, text=retell(task.text))
+            question = replace(question, answer=tuple((retell(text), learnt) for text, learnt in question.answer))
+        questions.append(replace(question, text=roughened(task, rng)))
     return Example(None, None, tuple(questions))

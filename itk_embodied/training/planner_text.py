@@ -7,15 +7,20 @@ never seen in training do not throw the planner off.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from itertools import product
 from typing import TypeVar
 
 import numpy as np
 
 from itk_sim.errors import SimError
-from itk_sim.symbols import BOWLS, CUBES, SceneState
+from itk_sim.language import instruction
+from itk_sim.splits import combination_split
+from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS, SceneState, Step
 from itk_sim.tasks import TaskSpec, sample_task
 
 HARD = ("tower", "sort", "swap", "every_cube", "clear_table", "chain", "chain", "covered", "stack", "put_in_drawer",
@@ -23,11 +28,16 @@ HARD = ("tower", "sort", "swap", "every_cube", "clear_table", "chain", "chain", 
 HARD_SHARE = 0.5
 SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE = 0.12, 0.12, 0.12, 0.3
 
+RETOLD_SHARE, COINED_COLOUR_SHARE = 0.5, 0.25
+"""How often a told scene has its colour words exchanged, and how often one of these for a word that no language has."""
+
 Value = TypeVar("Value")
 
 _VERBS = re.compile(r"\b(put|place|move|set|bring|position|lay|drop|stack|pile|rest|slide|shift|carry|get)\b", re.I)
 _COLOURS = "red|green|blue|yellow|orange|purple|white|teal|pink|grey|gray"
 _THING = re.compile(rf"\b({_COLOURS}) (cube|block|box|brick|bowl|dish|basin|container|mat|pad|placemat)\b", re.I)
+_COLOUR = re.compile(rf"\b({_COLOURS})\b", re.I)
+_WARMTH = re.compile(r"warm|cool|cold", re.I)
 _STRAY = """so well now then listen robot hello hi good morning today next up task request instruction goal my wish is
 this as told before i think it would be nice great kindly for once quickly carefully gently slowly when you can right
 away if possible right here on my mark let us begin attention important note that remember to be clear"""
@@ -81,6 +91,44 @@ def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
     if rng.random() < SLIP_SHARE:
         text = _slip(text, rng)
     return text
+
+
+def retelling(task: str, answer: str, rng: np.random.Generator) -> Callable[[str], str] | None:
+    """Other words for the colours of a told scene, the same in all that is said of it: a pink cube on a blue mat.
+
+    So a colour and a kind of thing are learnt apart, and not the few pairs of them that the table has. None where the
+    task hangs on what the colours are, or would name a combination that is held out, in the ``answer`` too.
+    """
+    if _WARMTH.search(task):
+        return None
+    names = list(dict.fromkeys(name.replace("gray", "grey") for name in _COLOURS.split("|")))
+    others = [_coined(rng) if rng.random() < COINED_COLOUR_SHARE else str(name) for name in rng.permutation(names)]
+    new = dict(zip(names, others, strict=True))
+
+    def retell(text: str) -> str:
+        return _COLOUR.sub(lambda match: _in_the_case_of(match[0], new[match[0].lower().replace("gray", "grey")]), text)
+
+    said, pairs = _held_out()
+    asked, planned = retell(task).lower(), retell(answer).lower()
+    held_out = any(one in asked and other in asked for one, other in pairs) or any(step in planned for step in said)
+    return None if held_out else retell
+
+
+def _in_the_case_of(old: str, new: str) -> str:
+    return new.upper() if old.isupper() else new.title() if old.istitle() else new
+
+
+@functools.cache
+def _held_out() -> tuple[set[str], set[tuple[str, str]]]:
+    """The sentences of held-out steps, and the colours of those that put a thing in or on another."""
+    said, pairs = set[str](), set[tuple[str, str]]()
+    for cube, relation, target in product(CUBES, ("in", "on", *DIRECTIONS), (*CUBES, *BOWLS, *MATS, DRAWER)):
+        with suppress(SimError):  # not everything goes in or on everything
+            sentence = instruction(Step("place", cube, relation, target))  # type: ignore[arg-type]
+            if combination_split(cube, relation, target) == "held-out":
+                said.add(sentence)
+                pairs |= {(cube.split()[0], target.split()[0])} if relation in ("in", "on") else set()
+    return said, pairs
 
 
 def _coined(rng: np.random.Generator) -> str:

@@ -27,14 +27,15 @@ def absent(name: str) -> str:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that cannot be done: why, and how it is said."""
+    """A request that cannot be done: why, how it is said, and which (cube, relation, target) it names."""
 
     why: str
     say: Callable[[Wording], list[Clause]]
+    named: tuple[tuple[str, str, str], ...] = ()
 
 
 def _place(obj: str, relation: str, target: str, why: str) -> Refusal:
-    return Refusal(why, lambda say: [say.place_clause(obj, relation, target)])
+    return Refusal(why, lambda say: [say.place_clause(obj, relation, target)], ((obj, relation, target),))
 
 
 def _holders(draw: Draw) -> list[tuple[str, str]]:
@@ -184,4 +185,5 @@ def refusal(draw: Draw) -> Refusal:
     if possible is None or made.why == NO_TASK or not draw.chance(0.12):
         return made
     first, then = (made.say, possible.say) if draw.chance(0.4) else (possible.say, made.say)
-    return Refusal(made.why, lambda say: [*first(say), *then(say)])
+    named = tuple((intent[1], intent[0], intent[2]) for intent in possible.intents if len(intent) == 3)
+    return Refusal(made.why, lambda say: [*first(say), *then(say)], (*made.named, *named))

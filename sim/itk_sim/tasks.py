@@ -27,7 +27,7 @@ from itk_sim.group_families import GROUP
 from itk_sim.impossible import refusal
 from itk_sim.planning import Intent, oracle_outcome
 from itk_sim.predicates import holds
-from itk_sim.splits import Combinations, steps_allowed
+from itk_sim.splits import Combinations, combination_split, steps_allowed
 from itk_sim.symbols import DIRECTIONS, DRAWER, TABLE, Predicate, SceneState, Step, is_bowl
 from itk_sim.wording import Mode, Split, Wording
 
@@ -145,6 +145,9 @@ def _try(
     mode: Mode = "say" if rng.random() < 0.2 else "do"
     if family == IMPOSSIBLE:
         no = refusal(draw)
+        # Else held-out combinations would be known from refusals alone, and learnt as what is always refused.
+        if combinations == "train" and any(combination_split(*named) == "held-out" for named in no.named):
+            return None
         say = Wording(rng, split, mode=mode)
         return _task(family, say.sentence(no.say(say)), (), (), no.why)
     draft = (SINGLE | GROUP)[family](draw)

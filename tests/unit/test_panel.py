@@ -69,6 +69,14 @@ def test_it_conforms_as_its_members_do():
     assert check_critic(Panel([Member(Sober()), Member(ScriptedCritic(False))])).passed
 
 
+def test_it_says_which_prompts_were_asked_and_whether_somebody_else_is_paid():
+    one, other = Sober(), Sober()
+    assert not hasattr(Panel([Member(one), Member(other)]), "prompt_hash")
+    one.prompt_hash, other.remote = "abc", True
+    panel = Panel([Member(one), Member(other)])
+    assert panel.prompt_hash == "abc" and panel.remote and not Panel([Member(one), Member(Sober())]).remote
+
+
 STACK = """
 [planner]
 kind = "openai"

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from task_scenes import random_state
 
+from itk_sim import tasks
 from itk_sim.errors import SimError
-from itk_sim.impossible import absent
+from itk_sim.impossible import Refusal, absent
 from itk_sim.language import instruction
 from itk_sim.planning import hidden, plan_achieves
 from itk_sim.predicates import holds
@@ -36,6 +37,9 @@ WISHES = {
 
 def plain(text: str) -> str:
     return " ".join(text.lower().strip(".?! ").split())
+
+
+ORANGE_ON_MAT = ("orange cube", "on", "grey mat")
 
 
 @given(st.integers(0, 10**6), st.sampled_from(["train", "wording"]))
@@ -181,6 +185,30 @@ def test_held_out_combinations_are_drawn_on_request() -> None:
         assert any(not is_train_step(step) for step in task.steps)
         found += 1
     assert found > 5
+
+
+def test_training_refuses_nothing_that_names_a_held_out_combination(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what is held out would be met in refusals alone, and refused."""
+    real, made = tasks.refusal, []
+    monkeypatch.setattr(tasks, "refusal", lambda draw: made.append(real(draw)) or made[-1])
+    rng, kept, dropped = np.random.default_rng(5), [], 0
+    for seed in range(1500):
+        made.clear()
+        try:
+            sample_task(random_state(np.random.default_rng(seed)), rng, IMPOSSIBLE, combinations="train")
+        except SimError:
+            continue
+        kept.append(made[-1])
+        dropped += len(made) - 1
+    parts = Counter(combination_split(*named) for refused in kept for named in refused.named)
+    assert parts["train"] > 500 and not parts["held-out"]
+    assert dropped > 20  # they do come up
+    named = Refusal("no", lambda say: [say.place_clause("orange cube", "on", "grey mat")], (ORANGE_ON_MAT,))
+    monkeypatch.setattr(tasks, "refusal", lambda draw: named)
+    assert combination_split(*ORANGE_ON_MAT) == "held-out"
+    with pytest.raises(SimError, match="draw another scene"):
+        sample_task(random_state(rng), rng, IMPOSSIBLE, combinations="train")
+    assert sample_task(random_state(rng), rng, IMPOSSIBLE, combinations="any").refusal == "no"
 
 
 def test_scene_seeds() -> None:

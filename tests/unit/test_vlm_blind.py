@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from itk_embodied.agents.contracts import parse_plan
 from itk_embodied.agents.qwen3vl.tiny import TinySize, build_model, build_tokenizer, deepened
 from itk_embodied.errors import InputError
 from itk_embodied.training import planner_eval
-from itk_embodied.training.planner_data import blind_example, planner_example
+from itk_embodied.training.planner_data import blind_example, plan_question, planner_example
 from itk_embodied.training.planner_eval import evaluate, judge_plan
-from itk_embodied.training.planner_text import drawn_task, recoloured, roughened
+from itk_embodied.training.planner_text import drawn_task, recoloured, retelling, roughened
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_batch import IGNORED, Packer
 from itk_embodied.training.vlm_fast import speed_up
@@ -88,6 +89,55 @@ def test_a_blind_answer_is_a_right_plan_and_its_listing_is_not_learnt(shards: Sh
         packed = packer.pack([example])
         learnt = packed.labels[packed.labels != IGNORED].tolist()
         assert learnt == [*packer.ids(rest), *packer.end] and "pixel_values" not in packed.inputs
+
+
+def retold(state, rng):
+    """A told task before and after: its text, its answer, and both retold; None where it cannot be."""
+    state = recoloured(state, rng)
+    task = drawn_task(state, rng)
+    question = plan_question(state, task, listing_given=True)
+    retell = retelling(task.text, question.answer[-1][0], rng)
+    return None if retell is None else (task, "".join(text for text, _ in question.answer), retell)
+
+
+def test_colours_are_exchanged_alike_in_all_that_is_said(shards: ShardSet) -> None:
+    rng, made = np.random.default_rng(6), 0
+    for _ in range(150):
+        found = retold(shards[int(rng.integers(len(shards)))].before_state, rng)
+        if found is None:
+            continue
+        task, answer, retell = found
+        made += 1
+        pattern = r"\b(?:red|green|blue|yellow|orange|purple|white|teal|pink|gr[ea]y)\b"
+        for text in (task.text, answer):
+            said = [word.lower().replace("gray", "grey") for word in re.findall(pattern, text, re.I)]
+            words = re.split(pattern, text, flags=re.I)
+            new = retell(text)
+            at, names = 0, []
+            for one, other in pairwise(words):  # everything but the colours stays
+                at += len(one)
+                end = new.index(other, at) if other else len(new)
+                names.append(new[at:end].lower())
+                at = end
+            assert new.startswith(words[0]) and new.endswith(words[-1]) and len(names) == len(said)
+            pairs = set(zip(said, names, strict=True))
+            assert len({one for one, _ in pairs}) == len({other for _, other in pairs}) == len(pairs)
+        assert parse_plan(retell(answer)).steps
+    assert made > 90
+
+
+def test_retelling_names_nothing_that_is_held_out_and_leaves_warm_and_cold_alone() -> None:
+    rng = np.random.default_rng(7)
+    plan = "put the orange cube on the grey mat"
+    for _ in range(300):
+        retell = retelling("now put the red cube on the mat", "put the red cube on the blue mat", rng)
+        assert retell is None or retell("put the red cube on the blue mat") != plan
+        assert retelling("put all warm cubes on the mat", "put the red cube on the blue mat", rng) is None
+    kept = [retelling("red on the yellow mat", "", rng) for _ in range(2000)]
+    said = [retell("red on the yellow mat") for retell in kept if retell is not None]
+    assert len(said) > 1500 and not any("orange on the grey" in text for text in said)
+    loud = next(retell for retell in kept if retell is not None)
+    assert loud("RED Red red") == f"{loud('red').upper()} {loud('red').title()} {loud('red')}"
 
 
 def test_a_blind_row_is_what_the_chat_template_makes(shards: ShardSet, tokenizer) -> None:
