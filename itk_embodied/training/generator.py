@@ -8,9 +8,7 @@ more, and the change mask is supervised besides. Resolution grows by stages whil
 from __future__ import annotations
 
 import copy
-import math
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,9 +16,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from itk_embodied.errors import ConfigError
+from itk_embodied.training.course import Course, follow
 from itk_embodied.training.feed import feed
 from itk_embodied.training.generator_batches import Batch, make_batch
 from itk_embodied.training.generator_model import Editor, GeneratorTraining, export, initial_tensors
@@ -56,7 +54,7 @@ class _Run:
         if self.walks is not None and not len(self.walks):
             raise ConfigError(f"{config.walks} has no walks; run: itk-embodied train data walks --out {config.walks}")
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.seen, self.stage, self.elapsed_s = 0, 0, 0.0
+        self.course, self.stage = Course(config.samples, config.minutes), 0
         self.reader = read_sentences(config)
         saved = self.journal.load_state()
         if saved is not None:
@@ -78,12 +76,12 @@ class _Run:
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimiser = torch.optim.AdamW(learned, self.config.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
-        self.stage_steps = 0
+        self.course.steps = 0
 
     def _resume(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
-        self.seen, self.stage, self.elapsed_s = int(counters["seen"]), int(counters["stage"]), counters["elapsed_s"]
+        self.stage = int(counters["stage"])
         self._build(None)
-        self.stage_steps = int(counters["stage_steps"])
+        self.course.take_up(counters)
         for name, module in (("model", self.model), ("average", self.average)):
             own = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
             module.load_state_dict(own | self.reader)
@@ -92,54 +90,39 @@ class _Run:
     def _save(self) -> None:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        counters = {
-            "seen": self.seen, "stage": self.stage, "stage_steps": self.stage_steps, "elapsed_s": self.elapsed_s
-        }  # fmt: skip
-        self.journal.save_state(tensors | optimiser_tensors(self.optimiser), counters)
+        self.journal.save_state(
+            tensors | optimiser_tensors(self.optimiser), self.course.counters() | {"stage": self.stage}
+        )
         export(self.average, self.config.out / "pipeline")
 
-    @property
-    def done(self) -> float:
-        """Share of the run that is over, 0..1: of its samples or of its minutes, whichever is more."""
-        by_time = self.elapsed_s / 60 / self.config.minutes if self.config.minutes else 0.0
-        return min(1.0, max(self.seen / self.config.samples, by_time))
-
     def go(self) -> Path:
-        ends = np.cumsum([share for _, share in self.config.stages])
-        losses: list[float] = []
-        tick = saved = time.monotonic()
-        batches = self._feed()
-        bar = tqdm(total=self.config.samples, initial=self.seen, unit="pair", disable=not self.progress, mininterval=5)
-        try:
-            while self.done < 1:
-                while self.stage + 1 < len(self.config.stages) and self.done >= ends[self.stage] - 1e-9:
-                    self.stage += 1
-                    self._build(self.average)
-                    batches = self._feed()
-                losses.append(self._step(next(batches)))
-                bar.update(self.config.batch)
-                self.elapsed_s, tick = self.elapsed_s + time.monotonic() - tick, time.monotonic()
-                if len(losses) == 50:
-                    self._log(bar, float(np.mean(losses)))
-                    losses.clear()
-                if tick - saved > self.config.save_every_s:
-                    self._save()
-                    saved = time.monotonic()
-        finally:
-            bar.close()
-            self._save()
+        self.batches = self._feed()
+        follow(
+            self.course,
+            self._next,
+            log=self._log,
+            save=self._save,
+            save_every_s=self.config.save_every_s,
+            unit="pair",
+            progress=self.progress,
+        )
         self.journal.curve(["loss"])
         return self.config.out / "pipeline"
 
-    def _log(self, bar: tqdm, loss: float) -> None:
-        self.journal.log(
-            step=self.seen, loss=loss, size=self.model.size, done=self.done, pairs=len(self.shards), lr=self._lr()
-        )
-        bar.set_postfix(loss=f"{loss:.4f}", size=self.model.size)
+    def _next(self) -> dict[str, float]:
+        """One step, of the next stage where its turn has come."""
+        ends = np.cumsum([share for _, share in self.config.stages])
+        while self.stage + 1 < len(self.config.stages) and self.course.done >= ends[self.stage] - 1e-9:
+            self.stage += 1
+            self._build(self.average)
+            self.batches = self._feed()
+        return {"loss": self._step(next(self.batches))}
 
-    def _lr(self) -> float:
-        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.done))
-        return self.config.lr * min(1.0, (self.stage_steps + 1) / 60) * decay
+    def _log(self, means: Mapping[str, float]) -> Mapping[str, object]:
+        course, size = self.course, self.model.size
+        rate = course.rate(self.config.lr)
+        self.journal.log(step=course.seen, **means, size=size, done=course.done, pairs=len(self.shards), lr=rate)
+        return {"loss": f"{means['loss']:.4f}", "size": size}
 
     def _draw(self, rng: np.random.Generator) -> list[Record]:
         records: list[Record] = []
@@ -155,7 +138,7 @@ class _Run:
     def _feed(self) -> Iterator[Batch]:
         """The batches from here on, for this stage."""
         config = self.config
-        return feed(self._batch, range(self.seen, config.samples + config.batch, config.batch), config.workers)
+        return feed(self._batch, range(self.course.seen, config.samples + config.batch, config.batch), config.workers)
 
     def _batch(self, seen: int) -> Batch:
         """Its randomness comes from the seed and the samples seen, so a resumed run is the same."""
@@ -170,7 +153,7 @@ class _Run:
 
     def _step(self, batch: Batch) -> float:
         config = self.config
-        noise_source = torch.Generator().manual_seed(config.seed * 1_000_003 + self.seen)
+        noise_source = torch.Generator().manual_seed(config.seed * 1_000_003 + self.course.seen)
         frame, edited, changed = (t.to(self.device) for t in (batch.frame, batch.edited, batch.changed))
         weight = 1 + config.changed_weight * F.max_pool2d(changed, 3, 1, 1)
         instant = torch.rand(len(frame), generator=noise_source).to(self.device) ** 1.5
@@ -187,11 +170,11 @@ class _Run:
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._lr()
+            group["lr"] = self.course.rate(self.config.lr)
         self.optimiser.step()
-        self.stage_steps += 1
-        if self.stage_steps % EMA_EVERY == 0:
-            steps = self.stage_steps / EMA_EVERY
+        self.course.steps += 1
+        if self.course.steps % EMA_EVERY == 0:
+            steps = self.course.steps / EMA_EVERY
             follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
-        self.seen += len(frame)
+        self.course.seen += len(frame)
         return float(loss.detach())

@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import copy
-import math
-import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,11 +15,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
 from itk_embodied.agents.verifier.model import EditVerifier
 from itk_embodied.errors import ConfigError
+from itk_embodied.training.course import Course, follow
 from itk_embodied.training.critic_generated import Gallery
 from itk_embodied.training.feed import feed
 from itk_embodied.training.generator_text import SLOTS
@@ -28,7 +27,7 @@ from itk_embodied.training.journal import Journal, follow_average, optimiser_ten
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.verifier_data import VerifierBatch, draw, make_verifier_batch
 
-REFRESH_STEPS, EMA_EVERY, LOG_EVERY = 500, 4, 50
+REFRESH_STEPS, EMA_EVERY = 500, 4
 
 
 @dataclass(frozen=True)
@@ -110,13 +109,13 @@ class _Run:
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         self.optimiser = torch.optim.AdamW(learned, config.lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
-        self.seen, self.steps, self.elapsed_s = 0, 0, 0.0
+        self.course = Course(config.samples, config.minutes)
         saved = self.journal.load_state()
         if saved is not None:
             self._resume(*saved)
 
     def _resume(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
-        self.seen, self.steps, self.elapsed_s = int(counters["seen"]), int(counters["steps"]), counters["elapsed_s"]
+        self.course.take_up(counters)
         for name, module in (("model", self.model), ("average", self.average)):
             module.load_state_dict({k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name)})
         restore_optimiser(self.optimiser, tensors)
@@ -124,47 +123,32 @@ class _Run:
     def _save(self) -> None:
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        counters = {"seen": self.seen, "steps": self.steps, "elapsed_s": self.elapsed_s}
-        self.journal.save_state(tensors | optimiser_tensors(self.optimiser), counters)
+        self.journal.save_state(tensors | optimiser_tensors(self.optimiser), self.course.counters())
         half = copy.deepcopy(self.average)
         for parameter in half.parameters():
             parameter.data = parameter.data.to(torch.float16)
         half.save_pretrained(self.config.out / "checkpoint")
 
-    @property
-    def done(self) -> float:
-        """Share of the run that is over, 0..1."""
-        by_time = self.elapsed_s / 60 / self.config.minutes if self.config.minutes else 0.0
-        return min(1.0, max(self.seen / self.config.samples, by_time))
-
     def go(self) -> Path:
-        config, tick = self.config, time.monotonic()
-        saved, kept = tick, list[tuple[float, float, float]]()
-        batches = feed(self._batch, range(self.seen, config.samples + config.batch, config.batch), config.workers)
-        bar = tqdm(total=config.samples, initial=self.seen, unit="sample", disable=not self.progress, mininterval=5)
-        try:
-            while self.done < 1:
-                kept.append(self._step(next(batches)))
-                bar.update(config.batch)
-                self.elapsed_s, tick = self.elapsed_s + time.monotonic() - tick, time.monotonic()
-                if len(kept) == LOG_EVERY:
-                    loss, fault_loss, right = (float(np.mean(values)) for values in zip(*kept, strict=True))
-                    self.journal.log(step=self.seen, loss=loss, fault_loss=fault_loss, accuracy=right, lr=self._lr(),
-                                     paintings=len(self.gallery))  # fmt: skip
-                    bar.set_postfix(loss=f"{loss:.3f}", accuracy=f"{right:.3f}")
-                    kept.clear()
-                if tick - saved > config.save_every_s:
-                    self._save()
-                    saved = time.monotonic()
-        finally:
-            bar.close()
-            self._save()
+        config = self.config
+        seen = range(self.course.seen, config.samples + config.batch, config.batch)
+        batches = feed(self._batch, seen, config.workers)
+        follow(
+            self.course,
+            lambda: self._step(next(batches)),
+            log=self._log,
+            save=self._save,
+            save_every_s=config.save_every_s,
+            unit="sample",
+            progress=self.progress,
+        )
         self.journal.curve(["loss", "fault_loss", "accuracy"])
         return config.out / "checkpoint"
 
-    def _lr(self) -> float:
-        decay = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * self.done))
-        return self.config.lr * min(1.0, (self.steps + 1) / 60) * decay
+    def _log(self, means: Mapping[str, float]) -> Mapping[str, object]:
+        rate = self.course.rate(self.config.lr)
+        self.journal.log(step=self.course.seen, **means, lr=rate, paintings=len(self.gallery))
+        return {name: f"{means[name]:.3f}" for name in ("loss", "accuracy")}
 
     def _batch(self, seen: int) -> VerifierBatch:
         """Its randomness comes from the seed and the samples seen, so a resumed run is the same."""
@@ -175,8 +159,8 @@ class _Run:
         settings = self.model.config
         return make_verifier_batch(samples, rng, tuple(settings.band), settings.patch)
 
-    def _step(self, batch: VerifierBatch) -> tuple[float, float, float]:
-        """Losses of the verdicts and of the maps of faults, and how many verdicts were right."""
+    def _step(self, batch: VerifierBatch) -> dict[str, float]:
+        """Losses of the verdicts and of the maps of faults, and the share of verdicts that were right."""
         device = self.device
         slots = [F.one_hot(batch.slots[:, i], len(values)).float().to(device) for i, values in enumerate(SLOTS)]
         before, after, maps, good = (t.to(device) for t in (batch.before, batch.after, batch.maps, batch.good))
@@ -192,15 +176,15 @@ class _Run:
         (loss + self.config.fault_weight * fault_loss).backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for group in self.optimiser.param_groups:
-            group["lr"] = self._lr()
+            group["lr"] = self.course.rate(self.config.lr)
         self.optimiser.step()
-        self.steps += 1
-        if self.steps % EMA_EVERY == 0:
-            steps = self.steps / EMA_EVERY
+        self.course.steps += 1
+        if self.course.steps % EMA_EVERY == 0:
+            steps = self.course.steps / EMA_EVERY
             follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
-        self.seen += len(good)
+        self.course.seen += len(good)
         right = ((verdict > 0) == (good > 0.5)).float().mean()
-        return float(loss.detach()), float(fault_loss.detach()), float(right)
+        return {"loss": float(loss.detach()), "fault_loss": float(fault_loss.detach()), "accuracy": float(right)}
 
 
 def _there(folder: Path | None) -> Path | None:

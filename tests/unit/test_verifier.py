@@ -139,7 +139,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(generator, paintings, tm
     step = verifier._Run._step
 
     def stop_once(run, batch):
-        if run.seen == 12:
+        if run.course.seen == 12:
             raise KeyboardInterrupt
         return step(run, batch)
 
@@ -177,5 +177,7 @@ def test_errors_say_what_to_do(generator, paintings, tmp_path):
     with pytest.raises(ConfigError, match="train data pairs"):
         train_verifier(settings(generator, paintings, tmp_path / "run", data=tmp_path))
     (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigError, match="takes no adapter"):
+        build_role(RoleSpec("critic", "edit-verifier", EditVerifierSettings(checkpoint=str(tmp_path), lora="x")))
     with pytest.raises(CheckpointError, match="empty"):
         build_role(RoleSpec("critic", "edit-verifier", EditVerifierSettings(checkpoint=str(tmp_path / "empty"))))

@@ -18,7 +18,7 @@ from itk_embodied.agents.generators.composite_flow import band_of
 from itk_embodied.agents.generators.words import place_maps, places
 from itk_embodied.agents.settings import EditVerifierSettings
 from itk_embodied.agents.verifier.model import EditVerifier
-from itk_embodied.errors import CheckpointError
+from itk_embodied.errors import CheckpointError, ConfigError
 from itk_embodied.types import Image, Verdict
 
 FAULT_SHOWN = 0.5
@@ -37,6 +37,8 @@ class EditVerifierCritic:
     @classmethod
     def from_settings(cls, settings: EditVerifierSettings, folder: Path | None = None) -> EditVerifierCritic:
         """Load the checkpoint; relative paths start at ``folder``. Raises CheckpointError, ConfigError."""
+        if settings.lora is not None:
+            raise ConfigError(f"lora = {settings.lora!r}: an edit verifier takes no adapter; leave lora out.")
         checkpoint = find_checkpoint(settings, folder)
         if checkpoint.folder is None:
             raise CheckpointError(f"checkpoint {settings.checkpoint}: an edit verifier is loaded from a folder only.")
