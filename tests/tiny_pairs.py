@@ -1,10 +1,12 @@
-"""A few real pairs from the simulator on disk, made once a test session."""
+"""A few real pairs from the simulator on disk and a generator of random weights, made once a test session."""
 
 from __future__ import annotations
 
 import functools
 import tempfile
 from pathlib import Path
+
+_keep: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @functools.cache
@@ -19,4 +21,16 @@ def pairs_folder() -> Path:
     return folder
 
 
-_keep: list[tempfile.TemporaryDirectory[str]] = []
+@functools.cache
+def generator_folder() -> Path:
+    """A small generator at the pairs' size, of random weights: it paints nothing right."""
+    import torch
+
+    from itk_embodied.training.generator_model import Editor, GeneratorTraining
+
+    holder = tempfile.TemporaryDirectory(prefix="generator-")
+    _keep.append(holder)
+    torch.manual_seed(0)
+    settings = GeneratorTraining(channels=(16, 16, 32), words_width=32)
+    Editor(128, settings).pipeline().save_pretrained(holder.name)
+    return Path(holder.name)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_pairs import pairs_folder
+from tiny_pairs import generator_folder, pairs_folder
 
 torch = pytest.importorskip("torch")
 
@@ -20,7 +20,6 @@ from itk_embodied.agents.verifier.critic import look  # noqa: E402
 from itk_embodied.errors import CheckpointError, ConfigError, InputError  # noqa: E402
 from itk_embodied.training import verifier_data  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
-from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_embodied.training.verifier import VerifierTraining, new_verifier, train_verifier  # noqa: E402
 from itk_embodied.training.verifier_data import draw, make_verifier_batch  # noqa: E402
@@ -30,11 +29,8 @@ BAND, PATCH = (10, 26), 4
 
 
 @pytest.fixture(scope="module")
-def generator(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("generator") / "pipeline"
-    torch.manual_seed(0)
-    Editor(128, GeneratorTraining(channels=(16, 16, 32), words_width=32)).pipeline().save_pretrained(folder)
-    return folder
+def generator():
+    return generator_folder()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from itertools import pairwise
 import cv2
 import numpy as np
 import pytest
-from tiny_pairs import pairs_folder
+from tiny_pairs import generator_folder, pairs_folder
 
 torch = pytest.importorskip("torch")
 
@@ -16,7 +16,7 @@ from itk_embodied.errors import ConfigError, InputError  # noqa: E402
 from itk_embodied.training import walks  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery  # noqa: E402
 from itk_embodied.training.generator import train_generator  # noqa: E402
-from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
+from itk_embodied.training.generator_model import GeneratorTraining  # noqa: E402
 from itk_embodied.training.rollouts.draw import draw_task  # noqa: E402
 from itk_embodied.training.rollouts.truth import Truth  # noqa: E402
 from itk_embodied.training.shards import ARRAYS, ShardSet  # noqa: E402
@@ -31,12 +31,8 @@ def table():
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """Random weights: they paint nothing right."""
-    folder = tmp_path_factory.mktemp("painter") / "pipeline"
-    torch.manual_seed(0)
-    Editor(128, GeneratorTraining(channels=(16, 16, 32), words_width=32)).pipeline().save_pretrained(folder)
-    return folder
+def checkpoint():
+    return generator_folder()
 
 
 def walked(table, paint, seeds=range(6)):
