@@ -36,7 +36,8 @@ class PanelSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
 
     Attributes:
         members: two critics or more, each a table with its ``kind``, its settings, and a ``weight`` if it is not 1.
-        accept_threshold: least weighted mean of the members' scores that counts as success.
+        accept_threshold: least weighted mean of the members' scores that counts as success. The members' own thresholds
+            and verdicts play no part in it, only in whose prompt is heard.
     """
 
     members: Annotated[tuple[Mapping[str, Any], ...], Meta(min_length=2, max_length=9)]

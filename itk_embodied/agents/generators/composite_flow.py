@@ -4,7 +4,7 @@ A U-Net sees the frame and a noisy version of the edited frame, and answers with
 frame is ``frame + mask * (content - frame)``. The flow starts from the frame plus noise, not from pure noise (flow
 matching, arXiv 2210.02747, with the source distribution around the image to edit). Only a band of the frame, where
 the table is, goes through the model. Mask and content are made at the model's size and composited over the frame at
-the frame's own, so what must not change is bit for bit the same, and a chain of edits does not drift.
+the frame's own, so what is outside the mask stays bit for bit the same; what is painted wrong inside it stays, too.
 """
 
 # diffusers mixes these in in ways that a type checker cannot follow.
