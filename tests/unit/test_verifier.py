@@ -11,6 +11,7 @@ from tiny_pairs import generator_folder, pairs_folder
 
 torch = pytest.importorskip("torch")
 
+from itk_embodied import cli  # noqa: E402
 from itk_embodied.agents.base import CallContext  # noqa: E402
 from itk_embodied.agents.conformance import check_critic, example_image  # noqa: E402
 from itk_embodied.agents.registry import RoleSpec  # noqa: E402
@@ -18,7 +19,7 @@ from itk_embodied.agents.settings import EditVerifierSettings  # noqa: E402
 from itk_embodied.agents.stacks import build_role  # noqa: E402
 from itk_embodied.agents.verifier.critic import look  # noqa: E402
 from itk_embodied.errors import CheckpointError, ConfigError, InputError  # noqa: E402
-from itk_embodied.training import verifier_data  # noqa: E402
+from itk_embodied.training import verifier, verifier_data  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_embodied.training.verifier import VerifierTraining, new_verifier, train_verifier  # noqa: E402
@@ -131,8 +132,6 @@ def _score(critic, record, image):
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(generator, paintings, tmp_path, monkeypatch):
     whole = train_verifier(settings(generator, paintings, tmp_path / "whole"), progress=False)
-    from itk_embodied.training import verifier
-
     step = verifier._Run._step
 
     def stop_once(run, batch):
@@ -164,6 +163,14 @@ def test_as_a_critic_it_conforms(generator, paintings, tmp_path):
     together, _ = look(critic._model, both, both[::-1], texts)
     alone = [float(look(critic._model, [both[i]], [both[1 - i]], [texts[i]])[0]) for i in range(2)]
     assert together.tolist() == pytest.approx(alone, abs=1e-4)
+
+
+def test_the_command_passes_on_what_it_is_given(generator, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(verifier, "train_verifier", asked.append)
+    given = ["--generator", str(generator), "--walks", "data/w", "--minutes", "3", "--out", str(tmp_path)]
+    cli.app(args=["train", "verifier", *given], standalone_mode=False)
+    assert asked == [VerifierTraining(generator=generator, walks=Path("data/w"), minutes=3.0, out=tmp_path)]
 
 
 def test_errors_say_what_to_do(generator, paintings, tmp_path):
