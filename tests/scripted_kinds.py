@@ -79,6 +79,8 @@ class _Acting:
             print("no memory left", file=sys.stderr, flush=True)
             os._exit(7)
         os.kill(os.getpid(), {"kill": signal.SIGKILL, "stop": signal.SIGSTOP}[self.settings.crash])
+        # A signal need not arrive before `kill` returns, and another thread may take it: nothing is answered meanwhile.
+        time.sleep(60)
 
 
 class Planner(_Acting):
