@@ -143,11 +143,15 @@ def run(
     stack: StackOption = "embedded",
     seed: SeedOption = 0,
     max_attempts: AttemptsOption = None,
+    steps: Annotated[
+        list[str] | None, typer.Option("--step", help="A plan of your own, step by step; the planner is not asked.")
+    ] = None,
 ) -> int:
     """One picture and one sentence in, a folder of goal images out. Exit 0 only where every step is verified."""
     from itk_embodied.run import run_once
 
-    return 0 if run_once(image, task, out, stack=stack, seed=seed, max_attempts=max_attempts) else NOT_DONE
+    done = run_once(image, task, out, stack=stack, seed=seed, max_attempts=max_attempts, steps=steps)
+    return 0 if done else NOT_DONE
 
 
 @app.command()
@@ -181,6 +185,14 @@ def evaluate(
     ] = "generated",
     seed: SeedOption = 0,
     max_attempts: AttemptsOption = None,
+    rounds: Annotated[
+        int,
+        typer.Option(
+            "--rounds",
+            min=1,
+            help="How often a task may be asked for: what is left of a plan is painted again from a new frame.",
+        ),
+    ] = 1,
     json_file: JsonOption = None,
 ) -> None:
     """Closed loop in physics with the goal-image policy: success rates with 95 % intervals."""
@@ -198,6 +210,7 @@ def evaluate(
         goals=goals,
         seed=seed,
         max_attempts=max_attempts,
+        rounds=rounds,
     )
     _write_json(json_file, record)
 

@@ -173,14 +173,22 @@ class _Run:
         return _Ending(SequenceStatus.PARTIAL if verified else SequenceStatus.FAILED, reason)
 
     def _write_plan(self) -> Plan | _Ending:
-        """Ask the planner, again where its answer is malformed, within its budget."""
+        """The plan that came with the task, else the planner's; never one that is too long."""
+        plan = self._ask_planner() if self.task.plan is None else self.task.plan
+        if isinstance(plan, Plan) and len(plan.image_steps) > self.config.max_steps:
+            reason = f"the plan has {len(plan.image_steps)} steps; at most {self.config.max_steps} are allowed"
+            return _Ending(SequenceStatus.FAILED, reason, plan.raw)
+        return plan
+
+    def _ask_planner(self) -> Plan | _Ending:
+        """Ask, again where the answer is malformed, within the budget."""
         deadline_s = min(time.monotonic() + self.config.plan_s, self.ends_s)
         malformed: ModelOutputError | None = None
         for attempt in range(1, self.config.max_attempts + 1):
             context = CallContext(derive_seed(self.task.seed, "plan", attempt), deadline_s, self.cancel)
             context.check()
             try:
-                plan = self.agents.planner.plan(self.frame.image, self.task, context)
+                return self.agents.planner.plan(self.frame.image, self.task, context)
             except ModelOutputError as error:
                 malformed = error
                 continue
@@ -188,10 +196,6 @@ class _Run:
                 raise
             except Exception as error:
                 return _Ending(SequenceStatus.FAILED, _crash("planner", error))
-            if len(plan.image_steps) > self.config.max_steps:
-                reason = f"the plan has {len(plan.image_steps)} steps; at most {self.config.max_steps} are allowed"
-                return _Ending(SequenceStatus.FAILED, reason, plan.raw)
-            return plan
         assert malformed is not None
         reason = f"the planner's answer was malformed {self.config.max_attempts} times: {malformed}"
         return _Ending(SequenceStatus.FAILED, reason, malformed.raw)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from itk_embodied.types import (
     AttemptStarted,
     Event,
     Frame,
+    Plan,
     PlanReady,
     SequenceEnded,
     SequenceStatus,
@@ -39,10 +41,19 @@ def build_pipeline(stack: str, **overrides: Any) -> VisualSubgoalPipeline:
     return VisualSubgoalPipeline(loaded.planner, loaded.generator, loaded.critic, config, stack_name=loaded.name)
 
 
-def run_once(image: Path, task: str, out: Path, *, stack: str, seed: int, max_attempts: int | None = None) -> bool:
-    """One picture, one sentence, one folder. True where every step is verified."""
+def run_once(
+    image: Path,
+    task: str,
+    out: Path,
+    *,
+    stack: str,
+    seed: int,
+    max_attempts: int | None = None,
+    steps: Sequence[str] | None = None,
+) -> bool:
+    """One picture, one sentence, one folder. ``steps``: a plan of the caller's. True where every step is verified."""
     frame = Frame(load_image(image), frame_id=image.stem)
-    wanted = Task(task, seed=seed)
+    wanted = Task(task, seed=seed, plan=Plan.of(steps) if steps else None)
     check_out_dir(out)
     with console.status(f"loading stack {stack}"):
         pipeline = build_pipeline(stack, max_attempts=max_attempts)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -78,10 +78,17 @@ MAX_TASK_CHARS = 2000
 
 @dataclass(frozen=True)
 class Task:
-    """What the user wants, in a sentence. ``seed`` fixes everything random that follows."""
+    """What the user wants, in a sentence.
+
+    Attributes:
+        seed: fixes everything random that follows.
+        plan: is followed where it is given, and the planner is not asked: a plan of your own, or what is left of an
+            earlier one (`Plan.after`), to be painted from a new frame.
+    """
 
     text: str
     seed: int = 0
+    plan: Plan | None = None
 
     def __post_init__(self) -> None:
         text = " ".join(self.text.split())
@@ -91,6 +98,8 @@ class Task:
             raise InputError(f"the task has {len(text)} characters; at most {MAX_TASK_CHARS} are allowed.")
         if self.seed < 0:
             raise InputError(f"seed is {self.seed}; it must be 0 or more.")
+        if self.plan is not None and not self.plan.image_steps:
+            raise InputError("the plan given with the task has no step to paint; leave it out to have one written.")
         object.__setattr__(self, "text", text)
 
 
@@ -119,6 +128,30 @@ class Plan:
     steps: tuple[PlanStep, ...]
     thought: str = ""
     raw: str = ""
+
+    @classmethod
+    def of(cls, instructions: Iterable[str]) -> Plan:
+        """A plan of your own: each instruction is its step's prompt, too.
+
+        Raises:
+            InputError: there is none, or one is empty or too long.
+        """
+        steps = []
+        for number, given in enumerate(instructions, start=1):
+            text = " ".join(given.split())
+            if not 0 < len(text) <= MAX_TASK_CHARS:
+                raise InputError(
+                    f"step {number} of the plan has {len(text)} characters; 1 to {MAX_TASK_CHARS} are allowed."
+                )
+            steps.append(PlanStep(number, f"step {number}", text, text))
+        if not steps:
+            raise InputError("the plan has no step; give at least one instruction.")
+        return cls(tuple(steps))
+
+    def after(self, done: int) -> Plan | None:
+        """What is left when ``done`` of `image_steps` are, numbered from 1; None where nothing is."""
+        left = self.image_steps[done:]
+        return Plan(tuple(replace(step, step_number=i) for i, step in enumerate(left, start=1))) if left else None
 
     @property
     def image_steps(self) -> tuple[PlanStep, ...]:

@@ -55,6 +55,8 @@ def default(field: msgspec.structs.FieldInfo) -> str:
     value: Any = field.default
     if value is None:
         return "null"
+    if value == ():
+        return "[]"
     return f'"{value}"' if isinstance(value, str) else f"{value:g}"
 
 

@@ -11,6 +11,7 @@ from itk_embodied.bridges.client_exchange import new_id
 from itk_embodied.bridges.client_link import Link, LinkRules
 from itk_embodied.bridges.codec import Part, Received, with_fields
 from itk_embodied.bridges.images import encode_image
+from itk_embodied.bridges.plans import step_infos
 from itk_embodied.bridges.wire import (
     Encoding,
     Heartbeat,
@@ -72,6 +73,7 @@ def submission(
         task_id=task_id or new_id(),
         task=task.text,
         seed=task.seed,
+        plan=step_infos(task.plan),
         stamp_ns=stamp_to_ns(frame.stamp_s),
         frame_id=frame.frame_id,
         image=info,

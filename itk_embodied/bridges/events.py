@@ -9,13 +9,13 @@ from typing import Any
 
 from itk_embodied.bridges.codec import Part, clip
 from itk_embodied.bridges.images import encode_image
+from itk_embodied.bridges.plans import TEXT_CHARS, step_infos
 from itk_embodied.bridges.wire import (
     AttemptMessage,
     Encoding,
     EndMessage,
     ImageInfo,
     PlanMessage,
-    StepInfo,
     SubgoalMessage,
     TaskMessage,
     stamp_to_ns,
@@ -37,7 +37,7 @@ from itk_embodied.types import (
     image_hash,
 )
 
-_TEXT = 4000
+_TEXT = TEXT_CHARS
 _LONG = 100_000
 
 
@@ -108,17 +108,7 @@ class EventEncoder:
         return self._end(event.sequence), b""
 
     def _plan(self, plan: Plan, seconds: float) -> PlanMessage:
-        steps = tuple(
-            StepInfo(
-                step=step.step_number,
-                name=clip(step.step_name, _TEXT),
-                instruction=None if step.instruction is None else clip(step.instruction, _TEXT),
-                prompt=None if step.prompt is None else clip(step.prompt, _TEXT),
-                auxiliary_text=None if step.auxiliary_text is None else clip(step.auxiliary_text, _TEXT),
-            )
-            for step in plan.steps
-        )
-        task = self._job.task
+        task, steps = self._job.task, step_infos(plan)
         thought = clip(plan.thought, _LONG)
         return PlanMessage(
             **self._fields, task=task.text, seed=task.seed, steps=steps, thought=thought, seconds=seconds

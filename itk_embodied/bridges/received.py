@@ -12,9 +12,10 @@ from itk_embodied.bridges.client_follow import Follower
 from itk_embodied.bridges.client_link import LinkState
 from itk_embodied.bridges.codec import Received
 from itk_embodied.bridges.images import decode_image
+from itk_embodied.bridges.plans import plan_from
 from itk_embodied.bridges.wire import EndMessage, PlanMessage, SubgoalMessage, stamp_to_s
 from itk_embodied.errors import TransportError
-from itk_embodied.types import Image, SequenceStatus, SubgoalStatus
+from itk_embodied.types import Image, Plan, SequenceStatus, SubgoalStatus
 
 if TYPE_CHECKING:
     from itk_embodied.bridges.client import SubgoalClient
@@ -85,6 +86,14 @@ class StreamFacts:
     def plan(self) -> PlanMessage | None:
         """The plan; None until it has come."""
         return self._follower.plan
+
+    def plan_after(self, done: int) -> Plan | None:
+        """What is left of the plan once its first ``done`` goals are reached; None where nothing is, or none has come.
+
+        For a task from a new frame: ``client.submit(frame, Task(text, plan=stream.plan_after(2)))``.
+        """
+        plan = plan_from(self.plan.steps) if self.plan is not None else None
+        return plan.after(done) if plan is not None else None
 
     @property
     def end(self) -> EndMessage | None:

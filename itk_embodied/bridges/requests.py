@@ -14,6 +14,7 @@ from itk_embodied.bridges.board import TaskBoard, TaskRecord
 from itk_embodied.bridges.codec import Part, Received, clip, decode, encode, with_fields
 from itk_embodied.bridges.events import Job
 from itk_embodied.bridges.images import decode_image
+from itk_embodied.bridges.plans import plan_from
 from itk_embodied.bridges.tally import Tally
 from itk_embodied.bridges.wire import (
     Cancel,
@@ -118,7 +119,7 @@ class RequestDesk:
             job = Job(
                 task_id=request.task_id,
                 frame=frame,
-                task=Task(request.task, seed=request.seed),
+                task=Task(request.task, seed=request.seed, plan=plan_from(request.plan)),
                 ends_s=ends_s,
                 deadline_s=seconds,
                 stamp_ns=request.stamp_ns,

@@ -188,6 +188,7 @@ class Submit(Request, frozen=True, kw_only=True, tag="submit"):
     frame_id: Name
     image: ImageInfo
     seed: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    plan: Annotated[tuple[StepInfo, ...], Meta(max_length=MAX_STEPS)] = ()  # is followed; empty: one is written
     deadline_s: Annotated[float, Meta(gt=0.0, le=86_400.0)] | None = None  # from now; null: the service's default
     max_attempts: Annotated[int, Meta(ge=1, le=100)] | None = None
     valid_s: Annotated[float, Meta(gt=0.0, le=31_536_000.0)] | None = None  # of its subgoals; null: the service's

@@ -16,6 +16,7 @@ from typing import Any
 from itk_embodied.bridges.codec import Part, clip
 from itk_embodied.bridges.events import Job
 from itk_embodied.bridges.images import decode_image
+from itk_embodied.bridges.plans import plan_from
 from itk_embodied.bridges.wire import Header
 from itk_embodied.bridges.worker import IdleReport, MessageReport, Report, StageReport, StateReport
 from itk_embodied.bridges.worker_link import TO_WORKER, Alive, Exit, Idle, Link, LogLine, Run, Setup, Stage, State, Stop
@@ -87,7 +88,7 @@ class Child:
         return Job(
             task_id=run.task_id,
             frame=frame,
-            task=Task(run.task, seed=run.seed),
+            task=Task(run.task, seed=run.seed, plan=plan_from(run.plan)),
             ends_s=now_s + run.left_s,
             deadline_s=run.deadline_s,
             stamp_ns=run.stamp_ns,

@@ -23,6 +23,7 @@ from itk_embodied.bridges.wire import (
     Header,
     ImageInfo,
     ServiceState,
+    StepInfo,
     TaskMessage,
 )
 from itk_embodied.bridges.wire_fields import Count, Hash, Id, LongText, Name, Nanoseconds, Seconds, Seq
@@ -50,6 +51,7 @@ class Run(Header, frozen=True, kw_only=True, tag="run"):
     task_id: Id
     task: LongText
     seed: Seq
+    plan: tuple[StepInfo, ...] = ()
     stamp_s: float
     stamp_ns: Nanoseconds
     frame_id: LongText

@@ -19,6 +19,7 @@ from itk_embodied.bridges.codec import Part, clip
 from itk_embodied.bridges.events import Job
 from itk_embodied.bridges.images import encode_image
 from itk_embodied.bridges.mailbox import Mailbox
+from itk_embodied.bridges.plans import step_infos
 from itk_embodied.bridges.wire import Encoding, EndMessage, Header, TaskHeader
 from itk_embodied.bridges.worker import (
     IdleReport,
@@ -187,6 +188,7 @@ class ProcessWorker:
             task_id=job.task_id,
             task=job.task.text,
             seed=job.task.seed,
+            plan=step_infos(job.task.plan),
             stamp_s=job.frame.stamp_s,
             stamp_ns=job.stamp_ns,
             frame_id=job.frame.frame_id,

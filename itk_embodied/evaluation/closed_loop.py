@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -56,6 +56,7 @@ class Episode:
     first_subgoal_s: float | None
     why: str
     images_executed: int
+    rounds: int = 1
 
     def record(self) -> dict[str, Any]:
         return {
@@ -69,6 +70,7 @@ class Episode:
             "seconds": round(self.seconds, 3),
             "first_subgoal_seconds": None if self.first_subgoal_s is None else round(self.first_subgoal_s, 3),
             "images_executed": self.images_executed,
+            "rounds": self.rounds,
             "why": self.why,
         }
 
@@ -82,6 +84,8 @@ class ClosedLoop:
         pipeline: builds the plan and the goal images.
         goals: where the goal images come from.
         image_px: side of the camera frame, pixels.
+        rounds: how often a task may be asked for: where a sequence ends early and all its goals were reached, what is
+            left of the plan is painted again from a new camera frame.
         watch: called with every finished sequence and its images as achieved; for reports.
     """
 
@@ -89,6 +93,7 @@ class ClosedLoop:
     pipeline: VisualSubgoalPipeline
     goals: Goals = Goals.GENERATED
     image_px: int = 256
+    rounds: int = 1
     watch: Callable[[SubgoalSequence, list[Image]], None] = field(default=lambda sequence, achieved: None)
 
     def episodes(self, lines: Iterable[Mapping[str, Any]], seed: int = 0) -> Iterator[Episode]:
@@ -98,25 +103,33 @@ class ClosedLoop:
     def episode(self, line: Mapping[str, Any], seed: int = 0) -> Episode:
         """One task line, from reset to judgement."""
         before = self.table.reset(SceneSpec.from_json(line["scene"]))
-        frame = Frame(self.table.render("front", self.image_px), frame_id="front")
-        began_s = time.monotonic()
-        sequence = self.pipeline(frame, Task(line["text"], seed=seed))
-        seconds = time.monotonic() - began_s
-        executed, achieved, stopped = self._execute(sequence, seed)
-        self.watch(sequence, achieved)
-        why = self._judge(line, before, sequence, stopped)
+        task: Task | None = Task(line["text"], seed=seed)
+        sequences: list[SubgoalSequence] = []
+        seconds, executed, stopped = 0.0, 0, ""
+        while task is not None and len(sequences) < self.rounds:
+            frame = Frame(self.table.render("front", self.image_px), frame_id="front")
+            began_s = time.monotonic()
+            sequences.append(sequence := self.pipeline(frame, task))
+            seconds += time.monotonic() - began_s
+            done, achieved, stopped = self._execute(sequence, seed)
+            self.watch(sequence, achieved)
+            executed += done
+            task = None if stopped else _what_is_left(sequence, done)
+        first = sequences[0]
+        why = self._judge(line, before, sequences[-1], stopped)
         return Episode(
             id=str(line["id"]),
             family=str(line.get("family", "task")),
-            task=sequence.task.text,
+            task=first.task.text,
             success=not why,
-            status=str(sequence.status),
-            steps=len(sequence.plan.image_steps) if sequence.plan else 0,
-            attempts=sequence.attempts,
+            status=str(sequences[-1].status),
+            steps=len(first.plan.image_steps) if first.plan else 0,
+            attempts=sum(sequence.attempts for sequence in sequences),
             seconds=seconds,
-            first_subgoal_s=sequence.first_subgoal_s,
+            first_subgoal_s=first.first_subgoal_s,
             why=why,
             images_executed=executed,
+            rounds=len(sequences),
         )
 
     def _execute(self, sequence: SubgoalSequence, seed: int) -> tuple[int, list[Image], str]:
@@ -170,6 +183,13 @@ class ClosedLoop:
         if not reached:
             return "not reached: " + "; ".join(" ".join(p) for p in goal if not holds(p, after))
         return "disturbed: " + ", ".join(moved)
+
+
+def _what_is_left(sequence: SubgoalSequence, done: int) -> Task | None:
+    """The task to ask for next, where a sequence got somewhere and ended early; None where there is no such one."""
+    if sequence.status is not SequenceStatus.PARTIAL or sequence.plan is None:
+        return None
+    return replace(sequence.task, seed=sequence.task.seed + 1, plan=sequence.plan.after(done))
 
 
 def may_move(goal: Sequence[tuple[str, ...]], before: SceneState) -> set[str]:

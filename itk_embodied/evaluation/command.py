@@ -32,6 +32,7 @@ def run_eval(
     goals: str,
     seed: int,
     max_attempts: int | None,
+    rounds: int = 1,
 ) -> dict[str, Any]:
     """Closed loop over a suite or a file of task lines; prints a table, returns the record."""
     if goals not in {goal.value for goal in Goals}:
@@ -49,7 +50,7 @@ def run_eval(
     with Table() as table, progress_bar() as progress:
         bar = progress.add_task("closed loop", total=len(lines))
         try:
-            for episode in ClosedLoop(table, pipeline, kind).episodes(lines, seed):
+            for episode in ClosedLoop(table, pipeline, kind, rounds=rounds).episodes(lines, seed):
                 done.append(episode)
                 rate = Rate(sum(e.success for e in done), len(done)).rate
                 progress.update(bar, advance=1, description=f"closed loop, {rate:.0%} so far")
@@ -65,6 +66,7 @@ def run_eval(
         "goals": kind.value,
         "seed": seed,
         "max_attempts": pipeline.config.max_attempts,
+        "rounds": rounds,
         **summary(done),
     }
     _print_table(done, f"goals: {kind.value}, stack: {pipeline.stack_name}")

@@ -80,6 +80,8 @@ class _Stage:
         assert task.frame is not None
         request = parse_request(task.text, seed=task.seed)
         words: dict[str, Any] = {"task": request.task.text, "seed": task.seed if seed is None else seed}
+        if request.task.plan is not None:
+            words["plan"] = [step.instruction for step in request.task.plan.steps]
         if request.max_attempts is not None:
             words["max_attempts"] = request.max_attempts
         before, kind, old = self.node.frames.count, task.frame.type_name, task.frame.message

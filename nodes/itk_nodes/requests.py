@@ -6,9 +6,9 @@ import json
 from dataclasses import dataclass
 
 from itk_embodied.errors import InputError, did_you_mean
-from itk_embodied.types import Task
+from itk_embodied.types import Plan, Task
 
-_KEYS = ("task", "deadline_s", "max_attempts", "seed")
+_KEYS = ("task", "plan", "deadline_s", "max_attempts", "seed")
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,15 @@ def parse_request(text: str, *, seed: int) -> TaskRequest:
     own_seed = given.get("seed", seed)
     if type(own_seed) is not int or not 0 <= own_seed < 2**31:
         raise InputError(f"seed is {own_seed!r}; it must be a whole number from 0 to 2147483647.")
-    return TaskRequest(Task(sentence, seed=own_seed), None if deadline_s is None else float(deadline_s), max_attempts)
+    task = Task(sentence, seed=own_seed, plan=_plan(given["plan"]) if "plan" in given else None)
+    return TaskRequest(task, None if deadline_s is None else float(deadline_s), max_attempts)
+
+
+def _plan(given: object) -> Plan:
+    if not isinstance(given, list) or not all(isinstance(step, str) for step in given):
+        example = '["open the drawer", "put the red cube in the drawer"]'
+        raise InputError(f"the plan is {given!r}; it must be a list of instructions, such as {example}.")
+    return Plan.of(given)
 
 
 def _is_number(value: object) -> bool:

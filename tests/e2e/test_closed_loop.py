@@ -6,10 +6,14 @@ import pytest
 from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, plan_of
 
 from itk_embodied import PipelineConfig, VisualSubgoalPipeline
+from itk_embodied.agents.base import CallContext
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Goals, may_move, summary
+from itk_embodied.types import Image
 
 pytest.importorskip("itk_sim.table")  # before mujoco itself, so that it picks a renderer that needs no screen
 
+from itk_sim.goals import goal_image
+from itk_sim.language import parse_instruction
 from itk_sim.symbols import SceneState
 from itk_sim.table import Table
 
@@ -60,6 +64,46 @@ def test_a_goal_image_that_makes_no_sense_moves_nothing_and_fails(table: Table) 
     """A critic that always says True passes noise on; the policy must not pretend."""
     episode = loop(table, "put the red cube in the teal bowl", goals=Goals.GENERATED).episode(LINE)
     assert not episode.success
+
+
+class TruePainter:
+    """Paints what the step would come to on the table as it stands: right for the next step, never for a later one."""
+
+    name = "true-painter"
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self.frames: list[Image] = []
+
+    def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
+        self.frames.append(image)
+        painted = goal_image(self.table, parse_instruction(prompt))
+        assert painted is not None
+        return painted
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_another_round_paints_what_is_left_from_what_the_arm_achieved(table: Table, rounds: int) -> None:
+    line = {**LINE, "goal": [["in", "red cube", "teal bowl"], ["on", "blue cube", "grey mat"]]}
+    planner = ScriptedPlanner(plan_of("put the red cube in the teal bowl", "put the blue cube on the grey mat"))
+    painter = TruePainter(table)
+    pipeline = VisualSubgoalPipeline(
+        planner, painter, ScriptedCritic(True, False, True), PipelineConfig(max_attempts=1)
+    )
+    episode = ClosedLoop(table, pipeline, Goals.GENERATED, rounds=rounds).episode(line)
+    assert episode.rounds == rounds and len(planner.contexts) == 1
+    if rounds == 1:
+        assert not episode.success and episode.status == "partial" and episode.images_executed == 1
+    else:
+        assert episode.success and episode.images_executed == 2 and episode.attempts == 3
+        # The second round starts from a camera frame in which the first cube lies where the arm put it.
+        assert (painter.frames[2] != painter.frames[0]).any() and (painter.frames[2] != painter.frames[1]).any()
+
+
+def test_no_round_follows_one_that_got_nowhere(table: Table) -> None:
+    pipeline = loop(table, "put the red cube in the teal bowl", goals=Goals.GENERATED, accepts=False).pipeline
+    episode = ClosedLoop(table, pipeline, Goals.GENERATED, rounds=3).episode(LINE)
+    assert episode.rounds == 1 and not episode.success
 
 
 def test_the_summary_counts_per_family(table: Table) -> None:

@@ -89,6 +89,21 @@ def test_a_stack_runs_in_its_own_process_and_gives_what_the_pipeline_gives(site:
     assert sequence.plan is not None and sequence.total_s > 0
 
 
+def test_what_is_left_of_a_plan_goes_on_from_a_new_frame(site: Any) -> None:
+    """Over the sockets and into the worker process, where the planner is not asked again."""
+    here = site(planner="steps = 3", critic="accept = [true, false, false, false, true]")
+    goals, stream = here.follow(here.submit())
+    assert stream.status is SequenceStatus.PARTIAL and goals[0].status is SubgoalStatus.VERIFIED
+    left = stream.plan_after(1)
+    assert left is not None and stream.plan_after(3) is None
+    assert [step.instruction for step in left.steps] == ["put cube 2 in the bowl", "put cube 3 in the bowl"]
+    later = Frame(gradient_image()[::-1].copy(), stamp_s=1_700_000_100.0, frame_id="wrist")
+    goals, stream = here.follow(here.client.submit(later, Task("go", plan=left)))
+    assert stream.status is SequenceStatus.VERIFIED
+    assert [goal.instruction for goal in goals] == [step.instruction for step in left.steps]
+    assert {goal.stamp_ns for goal in goals} == {stamp_to_ns(later.stamp_s)}
+
+
 @pytest.mark.parametrize("role, stage", [("planner", "planning"), ("generator", "painting"), ("critic", "judging")])
 def test_kill_9_at_every_stage_ends_the_task_once_and_the_next_one_works(site: Any, role: str, stage: str) -> None:
     here = site(**{role: "seconds = 30"})

@@ -36,9 +36,19 @@ def test_a_sentence_and_json_mean_the_same() -> None:
     assert (full.task.text, full.task.seed, full.deadline_s, full.max_attempts) == ("go", 9, 5.0, 2)
 
 
+def test_json_may_bring_a_plan() -> None:
+    request = parse_request('{"task": "go", "plan": ["open the drawer", "put it in"]}', seed=0)
+    assert request.task.plan is not None
+    assert [step.instruction for step in request.task.plan.image_steps] == ["open the drawer", "put it in"]
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ('{"task": "go", "plan": "open the drawer"}', "must be a list of instructions"),
+        ('{"task": "go", "plan": [1]}', "must be a list of instructions"),
+        ('{"task": "go", "plan": []}', "has no step"),
+        ('{"task": "go", "plan": ["open", ""]}', "step 2 of the plan has 0 characters"),
         ("", "the task is empty"),
         ("   ", "the task is empty"),
         ('{"task": ""}', "the task is empty"),

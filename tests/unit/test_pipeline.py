@@ -9,9 +9,9 @@ import pytest
 from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, plan_of, verdicts
 
 from itk_embodied import Frame, PipelineConfig, SequenceStatus, SubgoalStatus, Task, Verdict, VisualSubgoalPipeline
-from itk_embodied.errors import ConfigError, ModelOutputError
+from itk_embodied.errors import ConfigError, InputError, ModelOutputError
 from itk_embodied.pipeline import derive_seed
-from itk_embodied.types import AttemptJudged, AttemptStarted, PlanReady, SequenceEnded, SubgoalReady
+from itk_embodied.types import AttemptJudged, AttemptStarted, Plan, PlanReady, SequenceEnded, SubgoalReady
 
 
 def make(planner, generator, critic, **config) -> VisualSubgoalPipeline:
@@ -181,3 +181,37 @@ def test_seeds_differ_for_every_place_in_a_task() -> None:
 def test_a_config_out_of_range_is_refused(bad: dict) -> None:
     with pytest.raises(ConfigError):
         PipelineConfig(**bad)
+
+
+def test_a_plan_given_with_the_task_is_followed_and_the_planner_is_not_asked(frame: Frame) -> None:
+    planner, generator = ScriptedPlanner(plan_of("never")), NoiseGenerator()
+    task = Task("do it", plan=Plan.of(["open  the drawer", "put a in it"]))
+    sequence = make(planner, generator, ScriptedCritic(True))(frame, task)
+    assert sequence.status is SequenceStatus.VERIFIED and not planner.contexts
+    assert [prompt for _, prompt, _ in generator.calls] == ["open the drawer", "put a in it"]
+    assert sequence.plan == task.plan
+
+
+def test_what_is_left_of_a_plan_goes_on_from_a_new_frame(frame: Frame) -> None:
+    pipeline = make(
+        ScriptedPlanner(plan_of("a", "b", "c")), NoiseGenerator(), ScriptedCritic(True, False), max_attempts=1
+    )
+    first = pipeline(frame, Task("do it"))
+    assert first.status is SequenceStatus.PARTIAL and first.plan is not None
+    left = first.plan.after(1)
+    assert left is not None and [(s.step_number, s.instruction) for s in left.steps] == [(1, "b"), (2, "c")]
+    pipeline.critic = ScriptedCritic(True)
+    second = pipeline(frame, Task("do it", plan=left))
+    assert second.status is SequenceStatus.VERIFIED and len(second.subgoals) == 2
+    assert first.plan.after(3) is None
+
+
+def test_a_given_plan_is_checked_like_a_planners(frame: Frame) -> None:
+    pipeline = make(ScriptedPlanner(plan_of("a")), NoiseGenerator(), ScriptedCritic(True), max_steps=1)
+    sequence = pipeline(frame, Task("do it", plan=Plan.of(["a", "b"])))
+    assert sequence.status is SequenceStatus.FAILED and "at most 1" in sequence.reason
+    for steps in ([], ["a", "  "], ["x" * 2001]):
+        with pytest.raises(InputError):
+            Plan.of(steps)
+    with pytest.raises(InputError, match="no step to paint"):
+        Task("do it", plan=plan_of(None, answer="I cannot"))
