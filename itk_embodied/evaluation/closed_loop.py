@@ -189,6 +189,8 @@ def _what_is_left(sequence: SubgoalSequence, done: int) -> Task | None:
     """The task to ask for next, where a sequence got somewhere and ended early; None where there is no such one."""
     if sequence.status is not SequenceStatus.PARTIAL or sequence.plan is None:
         return None
+    if any(subgoal.status is not SubgoalStatus.VERIFIED for subgoal in sequence.subgoals[:done]):
+        return None  # a step in between was left out, so what was reached is not the plan's beginning
     return replace(sequence.task, seed=sequence.task.seed + 1, plan=sequence.plan.after(done))
 
 
