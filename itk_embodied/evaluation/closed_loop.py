@@ -43,7 +43,7 @@ class Goals(StrEnum):
 
 @dataclass(frozen=True)
 class Episode:
-    """How one task ended in physics. ``why`` is empty where it succeeded."""
+    """How one task ended in physics. ``why`` is empty where it succeeded; ``at_once``: in the first round already."""
 
     id: str
     family: str
@@ -57,6 +57,7 @@ class Episode:
     why: str
     images_executed: int
     rounds: int = 1
+    at_once: bool = False
 
     def record(self) -> dict[str, Any]:
         return {
@@ -71,6 +72,7 @@ class Episode:
             "first_subgoal_seconds": None if self.first_subgoal_s is None else round(self.first_subgoal_s, 3),
             "images_executed": self.images_executed,
             "rounds": self.rounds,
+            "at_once": self.at_once,
             "why": self.why,
         }
 
@@ -105,7 +107,7 @@ class ClosedLoop:
         before = self.table.reset(SceneSpec.from_json(line["scene"]))
         task: Task | None = Task(line["text"], seed=seed)
         sequences: list[SubgoalSequence] = []
-        seconds, executed, stopped = 0.0, 0, ""
+        seconds, executed, verdicts = 0.0, 0, list[str]()
         while task is not None and len(sequences) < self.rounds:
             frame = Frame(self.table.render("front", self.image_px), frame_id="front")
             began_s = time.monotonic()
@@ -114,9 +116,9 @@ class ClosedLoop:
             done, achieved, stopped = self._execute(sequence, seed)
             self.watch(sequence, achieved)
             executed += done
+            verdicts.append(self._judge(line, before, sequence, stopped))
             task = None if stopped else _what_is_left(sequence, done)
-        first = sequences[0]
-        why = self._judge(line, before, sequences[-1], stopped)
+        first, why = sequences[0], verdicts[-1]
         return Episode(
             id=str(line["id"]),
             family=str(line.get("family", "task")),
@@ -130,6 +132,7 @@ class ClosedLoop:
             why=why,
             images_executed=executed,
             rounds=len(sequences),
+            at_once=not verdicts[0],
         )
 
     def _execute(self, sequence: SubgoalSequence, seed: int) -> tuple[int, list[Image], str]:
@@ -213,6 +216,7 @@ def summary(episodes: Sequence[Episode]) -> dict[str, Any]:
     steps = sum(episode.steps for episode in episodes)
     return {
         **_rate(episodes).record(),
+        "at_once": Rate(sum(episode.at_once for episode in episodes), len(episodes)).record(),
         "families": {name: _rate([e for e in episodes if e.family == name]).record() for name in families},
         "attempts_per_step": sum(e.attempts for e in episodes) / steps if steps else None,
         "per_episode": [episode.record() for episode in episodes],

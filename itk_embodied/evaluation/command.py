@@ -103,6 +103,8 @@ def _print_table(episodes: list[Episode], title: str) -> None:
         share = "-" if rate.rate is None else f"{rate.rate:.3f}"
         table.add_row(name, str(len(some)), share, "{:.3f} to {:.3f}".format(*rate.interval), tries)
     console.print(table)
+    if any(e.rounds > 1 for e in episodes):
+        console.print(f"  in the first round: {sum(e.at_once for e in episodes)} of {len(episodes)}", style="dim")
     failures = [e for e in episodes if not e.success]
     for episode in failures[:5]:
         console.print(f"  {episode.id}: {episode.task!r}: {episode.why}", style="dim")
