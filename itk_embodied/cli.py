@@ -283,6 +283,9 @@ def train_verifier(
     generator: Annotated[Path, typer.Option("--generator", help="Pipeline folder whose weights it starts from.")] = (
         Path("runs/generator/pipeline")
     ),
+    start: Annotated[
+        Path | None, typer.Option("--start", help="A verifier's checkpoint to go on from instead of the generator.")
+    ] = None,
     data: DataOption = Path("data/pairs"),
     generated: Annotated[
         Path, typer.Option("--generated", help="Judged paintings; see itk_embodied.training.critic_generated.")
@@ -305,6 +308,7 @@ def train_verifier(
     given = {"samples": samples, "minutes": minutes, "lr": lr}
     config = VerifierTraining(
         generator=generator,
+        init=start,
         data=data,
         generated=generated,
         rollouts=rollouts,

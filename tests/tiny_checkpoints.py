@@ -307,6 +307,7 @@ def save_composite_flow(folder: Path) -> Path:
     from diffusers import UNet2DConditionModel
 
     from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
+    from itk_embodied.agents.generators.detail import DetailHead
     from itk_embodied.agents.generators.words import StepReader
 
     torch.manual_seed(0)
@@ -325,7 +326,8 @@ def save_composite_flow(folder: Path) -> Path:
     )
     torch.nn.init.constant_(unet.conv_out.bias, 2.0)  # an open change mask, so that the random content shows
     words = StepReader(["put", "red", "cube"], [["none", "in"], ["none", "red cube"]], width=32, layers=1)
-    CompositeFlowEditPipeline(unet=unet, text_encoder=words, patch=patch).save_pretrained(folder)
+    detail = DetailHead(unet.config.out_channels, unet.config.in_channels, width=8, layers=1)
+    CompositeFlowEditPipeline(unet=unet, detail=detail, text_encoder=words, patch=patch).save_pretrained(folder)
     return folder
 
 

@@ -7,7 +7,6 @@ more, and the change mask is supervised besides. Resolution grows by stages whil
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from itk_embodied.errors import ConfigError
 from itk_embodied.training.course import Course, follow
@@ -24,13 +23,12 @@ from itk_embodied.training.generator_batches import Batch, make_batch
 from itk_embodied.training.generator_model import Editor, GeneratorTraining, export, initial_tensors
 from itk_embodied.training.generator_reader import read_sentences
 from itk_embodied.training.generator_text import SLOTS
-from itk_embodied.training.journal import Journal, follow_average, optimiser_tensors, restore_optimiser
+from itk_embodied.training.journal import Journal
+from itk_embodied.training.learner import Learner
 from itk_embodied.training.shards import Record, ShardSet
 
 REFRESH_STEPS = 500
 """After so many steps the data are looked through for what is new."""
-EMA_EVERY = 4
-"""The average of the weights follows every so many steps."""
 
 SHARE_KEPT = {"open": 0.4, "close": 0.4, "left_of": 0.9, "right_of": 0.9, "in_front_of": 0.9, "behind": 0.9, "at": 0.5}
 """Kinds of steps that are easy, or seldom asked for, are trained on less than the data has them."""
@@ -63,7 +61,7 @@ class _Run:
             self._build(None)
             if config.init is not None:
                 self.model.take_over(initial_tensors(config.init) | self.reader)
-                self.average.load_state_dict(self.model.state_dict())
+                self.learner.average.load_state_dict(self.model.state_dict())
 
     def _build(self, previous: Editor | None) -> None:
         """The model of this stage; all but the first and last layer carry over from the previous one."""
@@ -73,27 +71,18 @@ class _Run:
         if previous is not None:
             self.model.take_over(previous.state_dict())
         self.model.to(self.device)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimiser = torch.optim.AdamW(learned, self.config.lr, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+        self.learner = Learner(self.model, self.config.lr, weight_decay=0.01)
         self.course.steps = 0
 
     def _resume(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
         self.stage = int(counters["stage"])
         self._build(None)
         self.course.take_up(counters)
-        for name, module in (("model", self.model), ("average", self.average)):
-            own = {k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name + ".")}
-            module.load_state_dict(own | self.reader)
-        restore_optimiser(self.optimiser, tensors)
+        self.learner.restore(tensors, fixed=self.reader)
 
     def _save(self) -> None:
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        self.journal.save_state(
-            tensors | optimiser_tensors(self.optimiser), self.course.counters() | {"stage": self.stage}
-        )
-        export(self.average, self.config.out / "pipeline")
+        self.journal.save_state(self.learner.tensors(), self.course.counters() | {"stage": self.stage})
+        export(self.learner.average, self.config.out / "pipeline")
 
     def go(self) -> Path:
         self.batches = self._feed()
@@ -114,7 +103,7 @@ class _Run:
         ends = np.cumsum([share for _, share in self.config.stages])
         while self.stage + 1 < len(self.config.stages) and self.course.done >= ends[self.stage] - 1e-9:
             self.stage += 1
-            self._build(self.average)
+            self._build(self.learner.average)
             self.batches = self._feed()
         return {"loss": self._step(next(self.batches))}
 
@@ -163,18 +152,10 @@ class _Run:
         maps = batch.maps.to(self.device)
         with torch.autocast(self.device, dtype=torch.bfloat16):
             made, mask = self.model(noisy, frame, maps, instant, [slot.to(self.device) for slot in slots])
-        loss = 4 * (weight * (made.float() - edited) ** 2).mean()
+        error = made.float() - edited
+        loss = 4 * (weight * (error**2 + config.crispness * error.abs())).mean()
         mask = mask.float().clamp(1e-5, 1 - 1e-5)
         loss = loss + config.mask_weight * F.binary_cross_entropy(mask, changed, weight=1 + 10 * changed)
-        self.optimiser.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.course.rate(self.config.lr)
-        self.optimiser.step()
-        self.course.steps += 1
-        if self.course.steps % EMA_EVERY == 0:
-            steps = self.course.steps / EMA_EVERY
-            follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
+        self.learner.step(loss, self.course)
         self.course.seen += len(frame)
         return float(loss.detach())

@@ -16,6 +16,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline, predict
+from itk_embodied.agents.generators.detail import DetailHead
 from itk_embodied.agents.generators.words import RASTER, StepReader
 from itk_embodied.errors import ConfigError
 from itk_embodied.training.generator_text import SLOTS, WORD_BUCKETS, vocabulary
@@ -34,7 +35,9 @@ class GeneratorTraining:
         stages: (size in px, share of the run).
         band: first row and row after the last of the frame that the model sees, in 32nds of its height. The front
             camera sees everything that can be moved in rows 10 to 26; half the raster costs half the time.
+        detail_width: channels of the head for fine detail.
         sigma: noise of the flow's start. changed_weight: how much more a changed pixel's error counts.
+        crispness: how much a pixel's error counts beside its square: squares alone forgive faint traces and soft edges.
         soften: share of samples of the last stage whose cubes are blurred a little, as generated ones are.
         reader_steps: batches of sentences that the reader is trained on first, if it is not in ``out`` yet.
         candidates: how often the exported pipeline paints a picture, to keep the one it is surest of.
@@ -55,7 +58,9 @@ class GeneratorTraining:
     sigma: float = 0.5
     channels: tuple[int, ...] = (48, 96, 160)
     words_width: int = 96
+    detail_width: int = 128
     changed_weight: float = 20.0
+    crispness: float = 0.1
     mask_weight: float = 0.05
     soften: float = 0.3
     seed: int = 0
@@ -86,13 +91,17 @@ class Editor(nn.Module):
         for name, parameter in self.text_encoder.named_parameters():
             parameter.requires_grad_(name.startswith("tables."))
         self.unet = build_unet(self.patch, config.channels, config.words_width)
+        made, seen = self.unet.config.out_channels, self.unet.config.in_channels
+        self.detail = DetailHead(made, seen, config.detail_width)
 
     def forward(
         self, noisy: Tensor, frame: Tensor, maps: Tensor, time: Tensor, shares: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Bands of noisy and given frames, and the slots, to the edited band's estimate and the change mask."""
         words = self.text_encoder.vectors(shares)
-        content, mask = predict(self.unet, self.patch, self.config.band[0], noisy, frame, maps, time, words)
+        content, mask = predict(
+            self.unet, self.detail, self.patch, self.config.band[0], noisy, frame, maps, time, words
+        )
         return frame + mask * (content - frame), mask
 
     def take_over(self, tensors: dict[str, Tensor]) -> int:
@@ -105,6 +114,7 @@ class Editor(nn.Module):
     def pipeline(self) -> CompositeFlowEditPipeline:
         return CompositeFlowEditPipeline(
             unet=self.unet,
+            detail=self.detail,
             text_encoder=self.text_encoder,
             patch=self.patch,
             sigma=self.config.sigma,
@@ -146,8 +156,8 @@ def build_unet(patch: int, channels: Sequence[int], words_width: int) -> UNet2DC
 def initial_tensors(folder: Path) -> dict[str, Tensor]:
     """Weights of a saved pipeline as `Editor.take_over` wants them."""
     other = CompositeFlowEditPipeline.from_pretrained(folder)
-    tensors = {f"unet.{k}": v for k, v in other.unet.state_dict().items()}
-    return tensors | {f"text_encoder.{k}": v for k, v in other.text_encoder.state_dict().items()}
+    parts = {"unet": other.unet, "detail": other.detail, "text_encoder": other.text_encoder}
+    return {f"{part}.{name}": tensor for part, module in parts.items() for name, tensor in module.state_dict().items()}
 
 
 def export(editor: Editor, folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 
 class Journal:
@@ -83,9 +83,3 @@ def restore_optimiser(optimiser: torch.optim.Optimizer, tensors: dict[str, Tenso
         for name, value in values.items():
             if torch.is_tensor(value) and value.shape == parameter.shape and value.stride() != parameter.stride():
                 values[name] = torch.empty_like(parameter).copy_(value)
-
-
-@torch.no_grad()
-def follow_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """Move an exponential moving average of the weights towards the model."""
-    torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)

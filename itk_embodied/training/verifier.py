@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
 
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
 from itk_embodied.agents.verifier.model import EditVerifier
@@ -23,11 +22,12 @@ from itk_embodied.training.course import Course, follow
 from itk_embodied.training.critic_generated import Gallery
 from itk_embodied.training.feed import feed
 from itk_embodied.training.generator_text import SLOTS
-from itk_embodied.training.journal import Journal, follow_average, optimiser_tensors, restore_optimiser
+from itk_embodied.training.journal import Journal
+from itk_embodied.training.learner import Learner
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.verifier_data import VerifierBatch, draw, make_verifier_batch
 
-REFRESH_STEPS, EMA_EVERY = 500, 4
+REFRESH_STEPS = 500
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class VerifierTraining:
 
     Attributes:
         generator: pipeline folder of the generator whose weights it starts from.
+        init: checkpoint of a verifier to start from instead.
         data, generated, rollouts, walks: pairs, and where the generator's judged paintings are; the last two may be
             missing.
         samples: pictures to see. minutes: stop after this much wall time, over all resumed parts; None for no limit.
@@ -44,6 +45,7 @@ class VerifierTraining:
     """
 
     generator: Path = Path("itk_embodied/checkpoints/generator")
+    init: Path | None = None
     data: Path = Path("data/pairs")
     generated: Path = Path("data/generated")
     rollouts: Path | None = Path("data/rollouts")
@@ -62,7 +64,9 @@ class VerifierTraining:
     def __post_init__(self) -> None:
         if self.samples < 1 or self.batch < 1:
             raise ConfigError(f"samples is {self.samples} and batch {self.batch}; both must be 1 or more.")
-        if not (self.generator / "model_index.json").is_file():
+        if self.init is not None and not (self.init / "config.json").is_file():
+            raise ConfigError(f"{self.init} holds no verifier; give the checkpoint folder of a trained one.")
+        if self.init is None and not (self.generator / "model_index.json").is_file():
             raise ConfigError(f"{self.generator} holds no pipeline; give the pipeline folder of a trained generator.")
 
 
@@ -87,6 +91,11 @@ def new_verifier(generator: Path) -> EditVerifier:
     return made
 
 
+def load_verifier(folder: Path) -> EditVerifier:
+    made: EditVerifier = EditVerifier.from_pretrained(folder)
+    return made
+
+
 def _plain(config: Any) -> dict[str, Any]:
     return {name: value for name, value in config.items() if not name.startswith("_")}
 
@@ -102,29 +111,22 @@ class _Run:
         self.gallery = Gallery(self.shards, config.generated, _there(config.rollouts), walks=_there(config.walks))
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(config.seed)
-        self.model = new_verifier(config.generator)
+        self.model = new_verifier(config.generator) if config.init is None else load_verifier(config.init)
         self.model.text_encoder.requires_grad_(False)
         self.model.text_encoder.tables.requires_grad_(True)
         self.model.to(self.device)
-        self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        learned = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        self.optimiser = torch.optim.AdamW(learned, config.lr, betas=(0.9, 0.98), weight_decay=0.02, fused=True)
+        # A type checker does not see that diffusers' models are modules.
+        self.learner = Learner(self.model, config.lr, weight_decay=0.02)  # type: ignore[type-var]
         self.course = Course(config.samples, config.minutes)
         saved = self.journal.load_state()
         if saved is not None:
-            self._resume(*saved)
-
-    def _resume(self, tensors: dict[str, Tensor], counters: dict[str, float]) -> None:
-        self.course.take_up(counters)
-        for name, module in (("model", self.model), ("average", self.average)):
-            module.load_state_dict({k.removeprefix(name + "."): v for k, v in tensors.items() if k.startswith(name)})
-        restore_optimiser(self.optimiser, tensors)
+            tensors, counters = saved
+            self.course.take_up(counters)
+            self.learner.restore(tensors)
 
     def _save(self) -> None:
-        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
-        tensors |= {f"average.{k}": v for k, v in self.average.state_dict().items()}
-        self.journal.save_state(tensors | optimiser_tensors(self.optimiser), self.course.counters())
-        half = copy.deepcopy(self.average)
+        self.journal.save_state(self.learner.tensors(), self.course.counters())
+        half = copy.deepcopy(self.learner.average)
         for parameter in half.parameters():
             parameter.data = parameter.data.to(torch.float16)
         half.save_pretrained(self.config.out / "checkpoint")
@@ -172,16 +174,7 @@ class _Run:
         # Faults are few patches of many.
         weight = known * (1 + 7 * fault)
         fault_loss = (each * weight).sum() / weight.sum().clamp(min=1)
-        self.optimiser.zero_grad()
-        (loss + self.config.fault_weight * fault_loss).backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.course.rate(self.config.lr)
-        self.optimiser.step()
-        self.course.steps += 1
-        if self.course.steps % EMA_EVERY == 0:
-            steps = self.course.steps / EMA_EVERY
-            follow_average(self.average, self.model, min(0.999**EMA_EVERY, steps / (steps + 5)))
+        self.learner.step(loss + self.config.fault_weight * fault_loss, self.course)
         self.course.seen += len(good)
         right = ((verdict > 0) == (good > 0.5)).float().mean()
         return {"loss": float(loss.detach()), "fault_loss": float(fault_loss.detach()), "accuracy": float(right)}

@@ -10,10 +10,12 @@ from scripted import gradient_image
 torch = pytest.importorskip("torch")
 
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
+from itk_embodied.agents.generators.detail import DetailHead  # noqa: E402
 from itk_embodied.agents.generators.words import StepReader, place_maps, places, split_words  # noqa: E402
 from itk_embodied.errors import InputError  # noqa: E402
 from itk_embodied.training.generator_model import Editor, GeneratorTraining  # noqa: E402
 
+PATCH = 2
 TEXT = "put the red cube at <x03> <y17>"
 
 
@@ -142,3 +144,40 @@ def test_places_become_spots():
 
 def test_a_real_frame_of_one_colour_is_no_problem(pipeline):
     assert paint(pipeline, PIL.Image.fromarray(gradient_image())).shape == gradient_image().shape
+
+
+def test_a_mask_half_open_is_taken_to_the_side_it_is_on():
+    torch.manual_seed(0)
+    editor = Editor(64, GeneratorTraining(channels=(16, 16, 32), words_width=32))
+    with torch.no_grad():
+        # White content everywhere and a mask of every strength: over black, a pixel's value is the mask.
+        editor.unet.conv_out.weight.normal_(std=0.5)
+        editor.unet.conv_out.weight[: 3 * PATCH * PATCH] = 0
+        editor.unet.conv_out.bias[: 3 * PATCH * PATCH] = 30
+        editor.unet.conv_out.bias[3 * PATCH * PATCH :] = 3
+    made = editor.eval().pipeline()
+    made.set_progress_bar_config(disable=True)
+    black = PIL.Image.fromarray(np.zeros((64, 64, 3), np.uint8))
+    masks = {}
+    for decision in (1.0, 3.0):
+        made.register_to_config(decision=decision)
+        masks[decision] = paint(made, black)[20:52, :, 0] / 255
+    mild, firm = masks[1.0], masks[3.0]
+    undecided = (mild > 0.2) & (mild < 0.8)
+    assert undecided.mean() > 0.1
+    assert (firm * (1 - firm)).mean() < 0.7 * (mild * (1 - mild)).mean()
+    clear = np.abs(mild - 0.5) > 0.02
+    np.testing.assert_array_equal((firm > 0.5)[clear], (mild > 0.5)[clear])
+
+
+def test_the_detail_head_adds_nothing_untrained_and_sees_single_pixels():
+    torch.manual_seed(0)
+    head = DetailHead(made=16, seen=28, width=16, layers=1)
+    made, seen, time = torch.randn(2, 16, 4, 8), torch.zeros(2, 28, 4, 8), torch.tensor([0.0, 1.0])
+    torch.testing.assert_close(head(made, seen, time), made)
+    torch.nn.init.normal_(head.last.weight, std=0.1)
+    one_pixel = seen.clone()
+    one_pixel[:, 5, 2, 3] = 1.0
+    changed = (head(made, one_pixel, time) - head(made, seen, time)).abs().amax(1)
+    assert changed[:, 2, 3].min() > 1e-3
+    assert (head(made, seen, time.flip(0)) - head(made, seen, time)).abs().max() > 1e-4

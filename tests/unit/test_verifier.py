@@ -18,6 +18,7 @@ from itk_embodied.agents.registry import RoleSpec  # noqa: E402
 from itk_embodied.agents.settings import EditVerifierSettings  # noqa: E402
 from itk_embodied.agents.stacks import build_role  # noqa: E402
 from itk_embodied.agents.verifier.critic import look  # noqa: E402
+from itk_embodied.agents.verifier.model import EditVerifier  # noqa: E402
 from itk_embodied.errors import CheckpointError, ConfigError, InputError  # noqa: E402
 from itk_embodied.training import verifier, verifier_data  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
@@ -103,6 +104,22 @@ def test_it_starts_from_the_generator(generator):
     body = other.unet.state_dict()
     same = [name for name, value in made.unet.state_dict().items() if torch.equal(value, body.get(name, value + 1))]
     assert set(body) - set(same) == {"conv_out.weight", "conv_out.bias"}
+
+
+def test_it_goes_on_from_another_verifier(generator, paintings, tmp_path):
+    made = new_verifier(generator)
+    torch.nn.init.normal_(made.detail.last.weight, std=0.02)
+    made.save_pretrained(tmp_path / "first")
+    config = settings(generator, paintings, tmp_path, samples=8, batch=8, lr=0.0, init=tmp_path / "first")
+    checkpoint = train_verifier(config, progress=False)
+    other = EditVerifier.from_pretrained(checkpoint)
+    for name, value in made.state_dict().items():
+        torch.testing.assert_close(other.state_dict()[name].float(), value.half().float(), msg=name)
+
+
+def test_a_folder_without_a_verifier_is_refused(generator, paintings, tmp_path):
+    with pytest.raises(ConfigError, match="holds no verifier"):
+        settings(generator, paintings, tmp_path, init=tmp_path / "nothing")
 
 
 def test_it_learns_what_it_is_shown(generator, paintings, tmp_path, monkeypatch):

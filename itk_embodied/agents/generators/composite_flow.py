@@ -1,10 +1,11 @@
 """The embedded generator: a small flow that edits a camera frame and leaves alone what it does not change.
 
-A U-Net sees the frame and a noisy version of the edited frame, and answers with content and a change mask; the edited
-frame is ``frame + mask * (content - frame)``. The flow starts from the frame plus noise, not from pure noise (flow
-matching, arXiv 2210.02747, with the source distribution around the image to edit). Only a band of the frame, where
-the table is, goes through the model. Mask and content are made at the model's size and composited over the frame at
-the frame's own, so what is outside the mask stays bit for bit the same; what is painted wrong inside it stays, too.
+A U-Net, with a head for fine detail after it, sees the frame and a noisy version of the edited frame, and answers
+with content and a change mask; the edited frame is ``frame + mask * (content - frame)``. The flow starts from the
+frame plus noise, not from pure noise (flow matching, arXiv 2210.02747, with the source distribution around the image
+to edit). Only a band of the frame, where the table is, goes through the model. Mask and content are made at the
+model's size and composited over the frame at the frame's own, so what is outside the mask stays bit for bit the same;
+what is painted wrong inside it stays, too.
 """
 
 # diffusers mixes these in in ways that a type checker cannot follow.
@@ -25,6 +26,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from diffusers.utils import BaseOutput
 from torch import Tensor
 
+from itk_embodied.agents.generators.detail import DetailHead
 from itk_embodied.agents.generators.words import RASTER, StepReader, place_maps, places
 from itk_embodied.errors import InputError
 
@@ -42,6 +44,7 @@ class CompositeFlowOutput(BaseOutput):
 
 def predict(
     unet: UNet2DConditionModel,
+    detail: DetailHead,
     patch: int,
     top: int,
     noisy: Tensor,
@@ -50,13 +53,14 @@ def predict(
     time: Tensor,
     words: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    """One call of the U-Net on bands (B, 3, H, W) in -1..1; ``maps`` (B, 2, rows, columns): see `place_maps`;
+    """One call of the model on bands (B, 3, H, W) in -1..1; ``maps`` (B, 2, rows, columns): see `place_maps`;
     ``time`` (B,) in 0..1; ``top``: the band's first row in the raster.
 
     Returns content (B, 3, H, W), not clamped, and the change mask (B, 1, H, W) in 0..1.
     """
     inside = patches_of(noisy, frame, maps, patch, top).to(unet.dtype)
-    raw = F.pixel_shuffle(unet(inside, time * 1000, words).sample.float(), patch)
+    made = detail(unet(inside, time * 1000, words).sample, inside, time)
+    raw = F.pixel_shuffle(made.float(), patch)
     return raw[:, :3], torch.sigmoid(raw[:, 3:] - MASK_BIAS)
 
 
@@ -84,13 +88,14 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
     """Edits one picture by one sentence.
 
     Args:
-        unet, text_encoder: the model.
-        patch: pixels of a patch's side; the U-Net sees RASTER patches a row, so the frame is scaled to
+        unet, detail, text_encoder: the model.
+        patch: pixels of a patch's side; the model sees RASTER patches a row, so the frame is scaled to
             RASTER * patch px.
         sigma: how noisy the flow's start is, in units of half the colour range.
         band: first row and row after the last that the model sees, in 32nds of the frame's height; None for
             all of it.
         candidates: how often a picture is painted at once where a call does not say.
+        decision: how much more decided the mask is made at the end; 1 leaves it as the model has it.
 
     Args of the call:
         image, prompt: one PIL picture and one sentence, or equally long lists of them.
@@ -104,18 +109,22 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
     def __init__(
         self,
         unet: UNet2DConditionModel,
+        detail: DetailHead,
         text_encoder: StepReader,
         patch: int = 4,
         sigma: float = 0.5,
         band: list[int] | None = None,
         candidates: int = 1,
+        decision: float = 3.0,
     ) -> None:
         super().__init__()
         # Both are about twice as fast at this size on a CPU, and the same everywhere else.
         unet.set_attn_processor(AttnProcessor())
         unet.to(memory_format=torch.channels_last)
-        self.register_modules(unet=unet, text_encoder=text_encoder)
-        self.register_to_config(patch=patch, sigma=sigma, band=list(band or (0, RASTER)), candidates=candidates)
+        self.register_modules(unet=unet, detail=detail, text_encoder=text_encoder)
+        self.register_to_config(
+            patch=patch, sigma=sigma, band=list(band or (0, RASTER)), candidates=candidates, decision=decision
+        )
 
     @torch.no_grad()
     def __call__(
@@ -146,7 +155,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         instants = [(i / num_inference_steps) ** 2 for i in range(num_inference_steps + 1)]
         for i, (now, then) in enumerate(pairwise(instants)):
             time = torch.full((len(frame),), now, device=frame.device)
-            content, mask = predict(self.unet, self.config.patch, top, noisy, frame, maps, time, words)
+            content, mask = predict(self.unet, self.detail, self.config.patch, top, noisy, frame, maps, time, words)
             edited = frame + mask * (content - frame)
             if i + 1 < num_inference_steps:
                 noisy = (1 - then) * self._noised(frame, generator) + then * edited
@@ -155,7 +164,8 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         # A half-open mask over a different content is a ghost: a copy that the model could not decide on.
         doubt = ((content - frame).abs().amax(1) * (mask * (1 - mask))[:, 0]).sum((1, 2)).view(-1, candidates)
         best = doubt.argmin(1) + torch.arange(0, len(frame), candidates, device=doubt.device)
-        done = [_composite(pictures[i], content[i], mask[i], (top, bottom)) for i in best.tolist()]
+        decision = self.config.decision
+        done = [_composite(pictures[i], content[i], mask[i], (top, bottom), decision) for i in best.tolist()]
         images: Any = done if output_type == "pil" else np.stack([np.asarray(p) for p in done])
         return CompositeFlowOutput(images=images) if return_dict else (images,)
 
@@ -177,15 +187,22 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         return frame + self.config.sigma * noise.to(frame.device)
 
 
-def _composite(picture: PIL.Image.Image, content: Tensor, mask: Tensor, band: tuple[int, int]) -> PIL.Image.Image:
-    """Content and mask, scaled up, over the picture at its own size; below a small mask value nothing changes."""
+def _composite(
+    picture: PIL.Image.Image, content: Tensor, mask: Tensor, band: tuple[int, int], decision: float
+) -> PIL.Image.Image:
+    """Content and mask, scaled up, over the picture at its own size; below a small mask value nothing changes.
+
+    A mask half open leaves traces of what was there and soft edges around what is new, so it is taken further to the
+    side it is on: its log-odds count ``decision`` times.
+    """
     pixels = np.array(picture)
     top, bottom = (round(row * len(pixels) / RASTER) for row in band)
     full = torch.from_numpy(pixels[top:bottom]).permute(2, 0, 1).float()
     both = torch.cat([content, mask]).float().cpu()[None]
     if both.shape[-2:] != full.shape[-2:]:
         both = F.interpolate(both, size=full.shape[-2:], mode="bicubic", align_corners=False)
-    painted, weight = (both[0, :3].clamp(-1, 1) + 1) * 127.5, both[0, 3:].clamp(0, 1)
+    painted = (both[0, :3].clamp(-1, 1) + 1) * 127.5
+    weight = torch.sigmoid(decision * torch.logit(both[0, 3:].clamp(0, 1), 1e-6))
     weight = torch.where(weight < LEAST_MASK, torch.zeros_like(weight), weight)
     mixed = (full + weight * (painted - full) + 0.5).clamp(0, 255)
     pixels[top:bottom] = mixed.to(torch.uint8).permute(1, 2, 0).numpy()

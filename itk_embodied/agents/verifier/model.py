@@ -1,8 +1,9 @@
 """The network of the edit verifier: a U-Net over both pictures and the sentence, with a verdict and a map of faults.
 
 It has the body of the embedded generator (`itk_embodied.agents.generators.composite_flow`) and is trained from its
-weights: who can paint a step knows where its parts are. Instead of content it answers with features of every patch;
-their mean and their strongest values over the picture make the verdict, and one of them says where something is wrong.
+weights: who can paint a step knows where its parts are. Instead of content it answers with features of every patch, to
+which a `DetailHead` adds what that body overlooks, such as noise, which it was trained to paint away; their mean and
+their strongest values over the picture make the verdict, and one of them says where something is wrong.
 """
 
 # diffusers mixes these in in ways that a type checker cannot follow.
@@ -19,6 +20,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from itk_embodied.agents.generators.composite_flow import patches_of
+from itk_embodied.agents.generators.detail import DetailHead
 from itk_embodied.agents.generators.words import StepReader
 
 FEATURES = 24
@@ -41,6 +43,7 @@ class EditVerifier(ModelMixin, ConfigMixin):
         self.unet = UNet2DConditionModel(**{**body, "out_channels": FEATURES})
         self.unet.set_attn_processor(AttnProcessor())
         self.unet.to(memory_format=torch.channels_last)
+        self.detail = DetailHead(FEATURES, body["in_channels"])
         self.text_encoder = StepReader(**words)
         self.head = nn.Sequential(nn.Linear(2 * FEATURES, 64), nn.SiLU(), nn.Linear(64, 1))
 
@@ -50,7 +53,8 @@ class EditVerifier(ModelMixin, ConfigMixin):
         Returns the log-odds (B,) that the edit is right, and those of every patch (B, rows, columns) that it is wrong.
         """
         inside = patches_of(after, before, maps, self.config.patch, self.config.band[0])
-        time = torch.full((len(before),), DONE, device=before.device)
-        features = self.unet(inside.to(self.unet.dtype), time, words).sample.float()
+        inside = inside.to(self.head[0].weight.dtype)
+        time = torch.ones(len(before), device=before.device)
+        features = self.detail(self.unet(inside, time * DONE, words).sample, inside, time).float()
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
         return self.head(pooled.to(self.head[0].weight.dtype)).float()[:, 0], features[:, 0]
