@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
+import scripted_kinds
 from scripted import gradient_image
 
 from itk_embodied.cli import main
@@ -83,6 +85,24 @@ def test_a_missing_checkpoint_names_the_hub_id_and_how_to_fetch_it(picture: Path
     line = capsys.readouterr().err.strip()
     assert code == 3
     assert "hf download" in line and "Planner" in line
+
+
+def test_a_plan_of_your_own_is_painted_step_by_step(picture: Path, tmp_path: Path) -> None:
+    kinds = scripted_kinds.install(tmp_path)
+    stack = scripted_kinds.write_stack(tmp_path, planner="steps = 5")
+    given = ["open the drawer", "put the red cube in the drawer"]
+    argv = ["run", "--image", picture, "--task", "tidy up", "--out", tmp_path / "out", "--stack", stack]
+    argv += [word for step in given for word in ("--step", step)]
+    path = os.pathsep.join([str(kinds), *sys.path])
+    subprocess.run(
+        [sys.executable, "-m", "itk_embodied", *map(str, argv)],
+        env={**os.environ, "PYTHONPATH": path},
+        check=True,
+        timeout=120,
+    )
+    record = json.loads((tmp_path / "out" / "sequence.json").read_text())
+    assert record["status"] == "verified"
+    assert [step["instruction"] for step in record["steps"]] == given
 
 
 @pytest.mark.parametrize(
