@@ -194,7 +194,9 @@ def _what_is_left(sequence: SubgoalSequence, done: int) -> Task | None:
         return None
     if any(subgoal.status is not SubgoalStatus.VERIFIED for subgoal in sequence.subgoals[:done]):
         return None  # a step in between was left out, so what was reached is not the plan's beginning
-    return replace(sequence.task, seed=sequence.task.seed + 1, plan=sequence.plan.after(done))
+    left = sequence.plan.after(done)
+    # Without a plan the planner would be asked again, for what is done already.
+    return None if left is None else replace(sequence.task, seed=sequence.task.seed + 1, plan=left)
 
 
 def may_move(goal: Sequence[tuple[str, ...]], before: SceneState) -> set[str]:
