@@ -12,10 +12,11 @@ import numpy as np
 
 from itk_embodied.agents.contracts import format_plan
 from itk_embodied.training.critic_data import listing_question, shade
+from itk_embodied.training.plan_thought import meaning
 from itk_embodied.training.planner_text import RETOLD_SHARE, drawn_task, recoloured, retelling, roughened
 from itk_embodied.training.shards import Record
 from itk_embodied.training.vlm_batch import Example, Question
-from itk_embodied.training.vlm_text import NAMES, listed, listing, meaning
+from itk_embodied.training.vlm_text import NAMES, listed, listing
 from itk_embodied.types import PlanStep
 from itk_sim.language import instruction
 from itk_sim.symbols import SceneState
@@ -37,7 +38,7 @@ def plan_question(
 
     With ``listing_given`` what the picture shows is told and only what follows from it is learnt.
     """
-    seen, meant = listing(state), meaning(task.intents, state)
+    seen, meant = listing(state), meaning(task.intents, state, task.text)
     answer = format_plan(plan_steps(task), thought=f"{seen};{meant}")
     cut = answer.index(";goal ")
     return Question(text or task.text, ((answer[:cut], not listing_given), (answer[cut:], True)), task.family)

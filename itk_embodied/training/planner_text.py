@@ -23,10 +23,12 @@ from itk_sim.splits import combination_split
 from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS, SceneState, Step
 from itk_sim.tasks import TaskSpec, sample_task
 
-HARD = ("tower", "sort", "swap", "every_cube", "clear_table", "chain", "chain", "covered", "stack", "put_in_drawer",
-        "take_out_of_drawer", "unstack", "impossible", "impossible")  # fmt: skip
+HARD = ("tower", "sort", "sort", "swap", "every_cube", "clear_table", "chain", "chain", "covered", "stack",
+        "put_in_drawer", "take_out_of_drawer", "unstack", "impossible", "impossible")  # fmt: skip
 HARD_SHARE = 0.5
-SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE = 0.12, 0.12, 0.12, 0.3
+BY_PLACE = 0.9
+"""So many cubes that may be called by their places ("the leftmost cube"), more than people do: it is hard to learn."""
+SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE, LOUD_SHARE = 0.12, 0.12, 0.12, 0.3, 0.04
 
 RETOLD_SHARE, COINED_COLOUR_SHARE = 0.5, 0.25
 """How often a told scene has its colour words exchanged, and how often one of these for a word that no language has."""
@@ -69,10 +71,10 @@ def drawn_task(state: SceneState, rng: np.random.Generator) -> TaskSpec:
     if rng.random() < HARD_SHARE:
         for family in rng.permutation(HARD)[:4]:
             try:
-                return sample_task(state, rng, str(family))
+                return sample_task(state, rng, str(family), by_place=BY_PLACE)
             except SimError:
                 continue  # this scene has no such task
-    return sample_task(state, rng)
+    return sample_task(state, rng, by_place=BY_PLACE)
 
 
 def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
@@ -90,7 +92,7 @@ def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
         text = f"{stray}{mark}{text}" if rng.random() < 0.75 else f"{text.rstrip('.!? ')}{mark}{stray}"
     if rng.random() < SLIP_SHARE:
         text = _slip(text, rng)
-    return text
+    return text.upper() if rng.random() < LOUD_SHARE else text
 
 
 def retelling(task: str, answer: str, rng: np.random.Generator) -> Callable[[str], str] | None:

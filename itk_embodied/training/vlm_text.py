@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-from itk_sim.errors import SimError
 from itk_sim.language import instruction
-from itk_sim.planning import Intent, covers, oracle_outcome
-from itk_sim.predicates import holds
-from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS, TABLE, SceneState, Step
+from itk_sim.symbols import BOWLS, CUBES, DRAWER, MATS, TABLE, SceneState, Step
 
 NAMES = (*CUBES, *BOWLS, *MATS, DRAWER)
 SEEN = 0.12
@@ -95,46 +92,3 @@ def listed(state: SceneState, name: str) -> bool:
 def listing(state: SceneState) -> str:
     """Everything seen, in a fixed order: the planner's thought."""
     return ";".join(entry(state, name) for name in NAMES if listed(state, name))
-
-
-_MEANT = {"left_of": "left of", "right_of": "right of", "in_front_of": "in front of", "closed": "close"}
-
-
-def meaning(intents: Sequence[Intent], state: SceneState) -> str:
-    """What a task means, said plainly: the planner's thought after the listing. ``none`` for what cannot be done.
-
-    ``red cube in teal bowl,red cube under blue cube;open drawer;swap red cube blue cube,red cube<x10><y12>on table,…``.
-    What a plan hangs on stands behind each wish, as it will be when its turn comes: what lies on the things, where
-    cubes to be swapped are, that it is ``done`` already. So every step can be read off the thought.
-    """
-    told = []
-    for intent in intents:
-        told.append(",".join([_wish(intent), *_circumstances(intent, state)]))
-        try:
-            state = oracle_outcome([intent], state)[1]
-        except SimError:  # the whole plan has more room than its parts; what follows is told as it is now
-            continue
-    return "goal " + (";".join(told) or "none")
-
-
-def _wish(intent: Intent) -> str:
-    relation, *names = intent
-    words = _MEANT.get(relation, relation)
-    return " ".join([words, *names] if relation in ("swap", "open", "closed") else [names[0], words, names[1]])
-
-
-def _circumstances(intent: Intent, state: SceneState) -> list[str]:
-    relation, *names = intent
-    if relation != "swap" and holds(intent, state):
-        return ["done"]
-    stays = relation in DIRECTIONS  # a direction's reference may stay covered
-    notes = []
-    for name in names[:1] if stays else names:
-        below = name
-        for above in reversed(covers(name, state) if name in CUBES else ()):
-            if listed(state, above) and above not in names:
-                notes.append(f"{below} under {above}")
-            below = above
-    if relation == "swap":
-        notes += [entry(state, name) for name in names]
-    return notes

@@ -9,6 +9,7 @@ from itk_sim import strangers
 from itk_sim.draft import Draw
 from itk_sim.families import SINGLE
 from itk_sim.lexicon import Patterns, Split
+from itk_sim.planning import Intent
 from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS, Relation
 from itk_sim.wording import Clause, Wording
 
@@ -27,15 +28,22 @@ def absent(name: str) -> str:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A request that cannot be done: why, how it is said, and which (cube, relation, target) it names."""
+    """A request that cannot be done: why, how it is said, what it asks for as far as an intent can say it, and which
+    (cube, relation, target) it names."""
 
     why: str
     say: Callable[[Wording], list[Clause]]
+    intents: tuple[Intent, ...] = ()
     named: tuple[tuple[str, str, str], ...] = ()
 
 
 def _place(obj: str, relation: str, target: str, why: str) -> Refusal:
-    return Refusal(why, lambda say: [say.place_clause(obj, relation, target)], ((obj, relation, target),))
+    return Refusal(
+        why,
+        lambda say: [say.place_clause(obj, relation, target)],
+        ((relation, obj, target),),
+        ((obj, relation, target),),
+    )
 
 
 def _holders(draw: Draw) -> list[tuple[str, str]]:
@@ -78,7 +86,8 @@ def _absent_drawer(draw: Draw) -> Refusal | None:
         return None
     if obj is None or draw.chance(0.5):
         verb = "open" if draw.chance(0.6) else "close"
-        return Refusal(NO_DRAWER, lambda say: [say.drawer_clause(verb)])
+        asked: Intent = ("open" if verb == "open" else "closed", DRAWER)
+        return Refusal(NO_DRAWER, lambda say: [say.drawer_clause(verb)], (asked,))
     return _place(obj, "in", DRAWER, NO_DRAWER)
 
 
@@ -131,7 +140,7 @@ def _cube_in_cube(draw: Draw) -> Refusal | None:
         where = say.one(("in", "into", "inside", "inside of", "in"))
         return [Clause(f"{verb} {say.noun(one)} {where} {say.noun(other)}")]
 
-    return Refusal(CUBE_IN_CUBE, words)
+    return Refusal(CUBE_IN_CUBE, words, (("in", one, other),))
 
 
 def _not_a_cube(draw: Draw) -> Refusal | None:
@@ -184,6 +193,7 @@ def refusal(draw: Draw) -> Refusal:
     possible = SINGLE[draw.one(("put_in", "put_on", "stack")) or ""](draw)
     if possible is None or made.why == NO_TASK or not draw.chance(0.12):
         return made
-    first, then = (made.say, possible.say) if draw.chance(0.4) else (possible.say, made.say)
+    first, then = (made, possible) if draw.chance(0.4) else (possible, made)
     named = tuple((intent[1], intent[0], intent[2]) for intent in possible.intents if len(intent) == 3)
-    return Refusal(made.why, lambda say: [*first(say), *then(say)], (*made.named, *named))
+    asked = (*first.intents, *then.intents) if made.intents else ()
+    return Refusal(made.why, lambda say: [*first.say(say), *then.say(say)], asked, (*made.named, *named))

@@ -36,7 +36,7 @@ FAMILIES: tuple[str, ...] = (*SINGLE, *GROUP, IMPOSSIBLE)
 MAX_STEPS = 8
 _TRIES, _TRIES_OF_MANY = 24, 4
 _IMPOSSIBLE_SHARE = 0.1
-_CALLED_BY_PLACE, _CALLED_ALONE = 0.12, 0.3
+CALLED_BY_PLACE, _CALLED_ALONE = 0.12, 0.3
 _OPPOSITE = {"left_of": "right_of", "right_of": "left_of", "in_front_of": "behind", "behind": "in_front_of"}
 
 
@@ -53,7 +53,8 @@ class TaskSpec:
         steps: the oracle's plan; empty for what cannot be done.
         feasible: whether it can be done.
         refusal: why not; empty where it can.
-        intents: what the text means, in order (see `itk_sim.planning`); empty for what cannot be done.
+        intents: what the text means, in order (see `itk_sim.planning`); for what cannot be done, what it asks for as
+            far as an intent can say it.
     """
 
     id: str
@@ -116,11 +117,13 @@ def _solve(
     return (goal, steps) if reached and not had else None
 
 
-def _references(draft: Draft, state: SceneState, rng: np.random.Generator) -> dict[str, tuple[str, ...]]:
+def _references(
+    draft: Draft, state: SceneState, rng: np.random.Generator, by_place: float
+) -> dict[str, tuple[str, ...]]:
     """Other ways to call things, for some tasks: the only bowl, and what is moved first by where it is."""
     found = called_alone(state) if rng.random() < _CALLED_ALONE else {}
     first = next((intent for intent in draft.intents if intent[0] not in ("open", "closed", "swap")), None)
-    if first is not None and len(draft.intents) == 1 and rng.random() < _CALLED_BY_PLACE:
+    if first is not None and len(draft.intents) == 1 and rng.random() < by_place:
         ways = called_by_place(state, first[1])
         found = {**found, **({first[1]: ways} if ways else {})}
     return found
@@ -139,7 +142,12 @@ def _task(
 
 
 def _try(
-    family: str, state: SceneState, rng: np.random.Generator, split: Split, combinations: Combinations
+    family: str,
+    state: SceneState,
+    rng: np.random.Generator,
+    split: Split,
+    combinations: Combinations,
+    by_place: float,
 ) -> TaskSpec | None:
     draw = Draw(state, rng)
     mode: Mode = "say" if rng.random() < 0.2 else "do"
@@ -149,12 +157,12 @@ def _try(
         if combinations == "train" and any(combination_split(*named) == "held-out" for named in no.named):
             return None
         say = Wording(rng, split, mode=mode)
-        return _task(family, say.sentence(no.say(say)), (), (), no.why)
+        return _task(family, say.sentence(no.say(say)), (), (), no.why, no.intents)
     draft = (SINGLE | GROUP)[family](draw)
     solved = _solve(draft, state, combinations) if draft else None
     if draft is None or solved is None:
         return None
-    say = Wording(rng, split, _references(draft, state, rng), mode)
+    say = Wording(rng, split, _references(draft, state, rng, by_place), mode)
     return _task(family, say.sentence(list(draft.say(say))), *solved, "", draft.intents)
 
 
@@ -164,6 +172,8 @@ def sample_task(
     family: str | None = None,
     split: Split = "train",
     combinations: Combinations = "train",
+    *,
+    by_place: float = CALLED_BY_PLACE,
 ) -> TaskSpec:
     """A task for a scene.
 
@@ -173,6 +183,7 @@ def sample_task(
         split: "train", or "wording" for held-out wording.
         combinations: which (cube, relation, target) its plan may have (see `itk_sim.splits`): "train" only, at least
             one "held-out", or "any".
+        by_place: how many of the tasks that move one cube may call it by where it is ("the leftmost cube").
 
     Raises:
         SimError: an unknown family, or one that this scene does not allow.
@@ -188,7 +199,7 @@ def sample_task(
     names = [family] if family else [FAMILIES[i] for i in rng.permutation(len(FAMILIES) - 1)]
     for name in names:
         for _ in range(_TRIES if family else _TRIES_OF_MANY):
-            task = _try(name, state, rng, split, combinations)
+            task = _try(name, state, rng, split, combinations, by_place)
             if task is not None:
                 return task
     raise SimError(f"this scene ({', '.join(state.names)}) has no task of family {family!r}; draw another scene")

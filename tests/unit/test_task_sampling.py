@@ -203,7 +203,7 @@ def test_training_refuses_nothing_that_names_a_held_out_combination(monkeypatch:
     parts = Counter(combination_split(*named) for refused in kept for named in refused.named)
     assert parts["train"] > 500 and not parts["held-out"]
     assert dropped > 20  # they do come up
-    named = Refusal("no", lambda say: [say.place_clause("orange cube", "on", "grey mat")], (ORANGE_ON_MAT,))
+    named = Refusal("no", lambda say: [say.place_clause("orange cube", "on", "grey mat")], named=(ORANGE_ON_MAT,))
     monkeypatch.setattr(tasks, "refusal", lambda draw: named)
     assert combination_split(*ORANGE_ON_MAT) == "held-out"
     with pytest.raises(SimError, match="draw another scene"):

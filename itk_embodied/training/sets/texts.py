@@ -65,8 +65,8 @@ class Texts:
             kept = "" if self.style == "embedded" else "; keep everything else unchanged"
             plan = [PlanStep(i + 1, text.split()[0], text, text + kept) for i, text in enumerate(said)]
         if self.style == "embedded":
-            return format_plan(plan, thought=f"{listing(state)};{meaning(task.intents, state)}")
-        goal = meaning(task.intents, state).removeprefix("goal ").replace(";", ", ")
+            return format_plan(plan, thought=f"{listing(state)};{meaning(task.intents, state, task.text)}")
+        goal = meaning(task.intents, state, task.text).removeprefix("goal ").replace(";", ", ")
         order = "; ".join(instruction(step) for step in steps) or task.refusal.rstrip(".")
         return format_plan(plan, thought=f"Seen: {_seen(state)}. Asked for: {goal}. So: {order}.")
 

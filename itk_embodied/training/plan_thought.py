@@ -1,0 +1,106 @@
+"""What a task means, said plainly: what the planner thinks between what it sees and its plan.
+
+A small model works out little between two words, so what it would have to work out is written down where it is needed:
+cubes from left to right before "the leftmost cube" is decided on, who goes where before a sort is taken apart, what is
+missing before something is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from itk_embodied.training.vlm_text import entry, listed
+from itk_sim.errors import SimError
+from itk_sim.planning import Intent, covers, oracle_outcome
+from itk_sim.predicates import holds
+from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, MATS, TABLE, SceneState
+
+_MEANT = {"left_of": "left of", "right_of": "right of", "in_front_of": "in front of", "closed": "close"}
+_OUTERMOST = re.compile(r"\b(?:(leftmost|farthest to the left)|rightmost|farthest to the right)\b", re.I)
+_SORTED = 3
+"""So many placements at least, in two places, are told place by place first."""
+
+
+def meaning(intents: Sequence[Intent], state: SceneState, text: str) -> str:
+    """What a task means, said plainly: the planner's thought after the listing. ``none`` for what it has no words for.
+
+    ``red cube in teal bowl,red cube under blue cube;open drawer;swap red cube blue cube,red cube<x10><y12>on table,…``.
+    What a plan hangs on stands behind each wish, as it will be when its turn comes: what lies on the things, where
+    cubes to be swapped are, that it is ``done`` already; or why it cannot be: ``blue cube on red cube,red cube gone``,
+    ``teal bowl on blue cube,none``. So every step, and a refusal, can be read off the thought. Before the wishes comes
+    what they are made of, where the ``text`` asks for it: ``leftmost<x03>red cube<x09>blue cube;``,
+    ``sort in teal bowl red cube,blue cube,on grey mat green cube;``.
+    """
+    told = [*_outermost(state, text), *_groups(intents, text)]
+    for intent in intents:
+        told.append(",".join([_wish(intent), *(_obstacles(intent, state) or _circumstances(intent, state))]))
+        try:
+            state = oracle_outcome([intent], state)[1]
+        except SimError:  # the whole plan has more room than its parts; what follows is told as it is now
+            continue
+    return "goal " + (";".join(told) if intents else "none")
+
+
+def _outermost(state: SceneState, text: str) -> list[str]:
+    """The cubes from the side that the text names."""
+    said = _OUTERMOST.search(text)
+    if not said:
+        return []
+    cubes = sorted((cube for cube in state.cubes if listed(state, cube)), key=lambda cube: state.cell(cube)[0])
+    side, ordered = ("leftmost", cubes) if said[1] else ("rightmost", cubes[::-1])
+    return [side + "".join(f"<x{state.cell(cube)[0]:02d}>{cube}" for cube in ordered)]
+
+
+def _groups(intents: Sequence[Intent], text: str) -> list[str]:
+    """Which cubes go where, in the order in which the text names the places."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for relation, *names in intents:
+        if len(names) < 2 or names[1] not in (*BOWLS, *MATS):
+            return []
+        groups.setdefault((relation, names[1]), []).append(names[0])
+    if len(intents) < _SORTED or len(groups) != 2:
+        return []
+    ordered = sorted(groups.items(), key=lambda group: _said_at(group[0][1], text))
+    return ["sort " + ",".join(f"{place[0]} {place[1]} {','.join(cubes)}" for place, cubes in ordered)]
+
+
+def _said_at(name: str, text: str) -> int:
+    """Where a bowl or mat is named in a text; at its end where it is not."""
+    colour, kind = name.split()
+    other = "gray|grey|mat|pad|placemat|square" if kind == "mat" else "bowl|dish|basin|container"  # "the bowl"
+    found = re.search(rf"\b({colour})\b", text, re.I) or re.search(rf"\b({other})\b", text, re.I)
+    return found.start() if found else len(text)
+
+
+def _wish(intent: Intent) -> str:
+    relation, *names = intent
+    words = _MEANT.get(relation, relation)
+    return " ".join([words, *names] if relation in ("swap", "open", "closed") else [names[0], words, names[1]])
+
+
+def _obstacles(intent: Intent, state: SceneState) -> list[str]:
+    """Why a wish can never come true here."""
+    relation, *names = intent
+    gone = [f"{name} gone" for name in dict.fromkeys(names) if name not in (*state.names, TABLE)]
+    if gone or relation in ("open", "closed"):
+        return gone
+    never = names[0] not in CUBES or names[0] == names[1] or (relation == "in" and names[1] in CUBES)
+    return ["none"] if never else []
+
+
+def _circumstances(intent: Intent, state: SceneState) -> list[str]:
+    relation, *names = intent
+    if relation != "swap" and holds(intent, state):
+        return ["done"]
+    stays = relation in DIRECTIONS  # a direction's reference may stay covered
+    notes = []
+    for name in names[:1] if stays else names:
+        below = name
+        for above in reversed(covers(name, state) if name in CUBES else ()):
+            if listed(state, above) and above not in names:
+                notes.append(f"{below} under {above}")
+            below = above
+    if relation == "swap":
+        notes += [entry(state, name) for name in names]
+    return notes
