@@ -27,6 +27,8 @@ from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_train import load_or_build_tokenizer
 from itk_sim.language import instruction
 
+_PAINTED = ("painted ", "in a sequence ")
+
 
 @dataclass(frozen=True, eq=False)
 class Case:
@@ -74,22 +76,37 @@ def painted(gallery: Gallery, most: int = 200, seed: int = 0, kinds: str = "pain
 
 
 def score(cases: Sequence[Case], probabilities: Sequence[float], threshold: float) -> dict[str, Any]:
-    """Balanced accuracy, false-accept and false-reject rates with intervals, and accuracy per kind."""
+    """`rates` of all cases, of the ``own_pictures`` of generators alone, and accuracy per kind."""
     good = np.array([case.good for case in cases])
-    said = np.array(probabilities) >= threshold
-    accepts = Rate(int((said & ~good).sum()), int((~good).sum()))
-    rejects = Rate(int((~said & good).sum()), int(good.sum()))
+    chances = np.array(probabilities)
+    right = (chances >= threshold) == good
+    own = np.array([case.kind.startswith(_PAINTED) for case in cases])
     kinds: dict[str, Any] = {}
     for kind in sorted({case.kind for case in cases}):
         mine = np.array([case.kind == kind for case in cases])
-        kinds[kind] = Rate(int((said == good)[mine].sum()), int(mine.sum())).record()
-    balanced = 1 - ((accepts.rate or 0) + (rejects.rate or 0)) / 2
+        kinds[kind] = Rate(int(right[mine].sum()), int(mine.sum())).record()
     return {
         "threshold": threshold,
-        "balanced_accuracy": round(balanced, 4),
+        **rates(good, chances, threshold),
+        "own_pictures": rates(good[own], chances[own], threshold) if own.any() else None,
+        "accuracy_by_kind": kinds,
+    }
+
+
+def rates(good: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, Any]:
+    """Balanced accuracy, false-accept and false-reject rates with intervals, and the area under the ROC curve (the
+    chance that a right picture is given more than a wrong one), which no threshold changes; None where cases are all
+    right or all wrong."""
+    said = probabilities >= threshold
+    accepts = Rate(int((said & ~good).sum()), int((~good).sum()))
+    rejects = Rate(int((~said & good).sum()), int(good.sum()))
+    both = bool(good.any() and not good.all())
+    above = np.subtract.outer(probabilities[good], probabilities[~good])
+    return {
+        "balanced_accuracy": round(1 - ((accepts.rate or 0) + (rejects.rate or 0)) / 2, 4) if both else None,
+        "area_under_curve": round(float((above > 0).mean() + (above == 0).mean() / 2), 4) if both else None,
         "false_accept": accepts.record(),
         "false_reject": rejects.record(),
-        "accuracy_by_kind": kinds,
     }
 
 

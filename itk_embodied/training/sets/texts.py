@@ -18,10 +18,11 @@ from itk_embodied.agents.qwen3vl.adapter import defuse
 from itk_embodied.errors import InputError
 from itk_embodied.training.corruptions import Corrupted
 from itk_embodied.training.critic_data import grounded_or_plain, thought
+from itk_embodied.training.plan_thought import meaning
 from itk_embodied.training.rollouts.lines import JudgeLine, TaskLine
 from itk_embodied.training.sets.schema import Message
 from itk_embodied.training.shards import Record
-from itk_embodied.training.vlm_text import listed, listing, meaning, support_words
+from itk_embodied.training.vlm_text import listed, listing, support_words
 from itk_embodied.types import Image, PlanStep
 from itk_sim.language import instruction
 from itk_sim.symbols import DRAWER, SceneState, Step
