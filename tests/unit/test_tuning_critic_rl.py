@@ -81,7 +81,7 @@ def train(painted: Path, out: Path, *, steps: int = 2, **options) -> Path:
 
 
 @pytest.mark.timeout(900)  # three runs; a busy machine is no failure
-def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path: Path) -> None:
+def test_it_survives_a_kill_and_goes_on_as_the_same_run_that_may_become_longer(painted: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken"
     words = [
         sys.executable, "-m", "itk_embodied", "train", "critic-rl", "--data", pairs_folder(), "--painted", painted,
@@ -90,7 +90,7 @@ def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path:
     root = Path(__file__).parents[2]
     environment = os.environ | {"PYTHONPATH": f"{root}:{root}/nodes:{root}/sim"}
     process = subprocess.Popen([str(word) for word in words], env=environment, stderr=subprocess.PIPE, text=True)
-    whole = load_file(train(painted, tmp_path / "whole") / "model.safetensors")  # meanwhile
+    whole = load_file(train(painted, tmp_path / "whole", steps=3) / "model.safetensors")  # meanwhile
     deadline = time.monotonic() + 500
     while last_whole_checkpoint(broken) is None and process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -98,21 +98,21 @@ def test_it_survives_a_kill_and_goes_on_as_the_same_run(painted: Path, tmp_path:
     said = process.communicate()[1]
     assert process.returncode == -signal.SIGKILL and last_whole_checkpoint(broken) is not None, said[-2000:]
     assert not (broken / "summary.json").exists(), "it was not done yet"
-    resumed = load_file(train(painted, broken) / "model.safetensors")
+    resumed = load_file(train(painted, broken, steps=3) / "model.safetensors")
     assert all(torch.equal(whole[name], resumed[name]) for name in whole)
     before = load_file(EMBEDDED / "model.safetensors")
     assert any(not torch.equal(before[name], whole[name]) for name in whole), "it learnt"
     rows = [list(csv.DictReader((tmp_path / name / "curves.csv").open())) for name in ("whole", "broken")]
-    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == ["1", "2"]
+    assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == ["1", "2", "3"]
     for name in ("reward", "accuracy", "length, tokens", "KL", "scorer failures"):
         assert [row[name] for row in rows[0]] == [row[name] for row in rows[1]]
     summary = json.loads((tmp_path / "whole/summary.json").read_text())
-    assert summary["steps"] == 2 and summary["scorer_failures"] == summary["generator_failures"] == 0
+    assert summary["steps"] == 3 and summary["scorer_failures"] == summary["generator_failures"] == 0
     assert (tmp_path / "whole/curves.png").stat().st_size > 1000
     with pytest.raises(ConfigError, match="other cases"):
-        train(painted, broken, cases=4)
+        train(painted, broken, steps=3, cases=4)
     with pytest.raises(ConfigError, match="another reward"):
-        train(painted, broken, form="released-code")
+        train(painted, broken, steps=3, form="released-code")
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import pytest
 from scripted import gradient_image
 
 from itk_embodied.agents.contracts import format_verdict
-from itk_embodied.errors import ItkError
+from itk_embodied.errors import ConfigError, ItkError
 from itk_embodied.training.judge.base import Judgement, Subject
 from itk_embodied.training.tuning.cases import Case
 from itk_embodied.training.tuning.critic_reward import CriticReward
 from itk_embodied.training.tuning.presets import RewardSettings, load_preset
 from itk_embodied.training.tuning.refinement import Refinery
 from itk_embodied.training.tuning.rewards import Gain, Scores, reward
-from itk_embodied.training.tuning.runs import last_whole_checkpoint, write_curves
+from itk_embodied.training.tuning.runs import claim, last_whole_checkpoint, write_curves
 
 # Overall scores: sqrt(4 * 9) = 6 and sqrt(9 * 9) = 9, so the paper's gain is (9 - 6) / 10 = 0.3.
 BETTER = Gain(Scores(4, 9), Scores(9, 9))
@@ -175,3 +175,26 @@ def test_curves_keep_gaps_and_checkpoints_must_be_whole(tmp_path) -> None:
         if text:
             (folder / "trainer_state.json").write_text(text)
     assert last_whole_checkpoint(tmp_path).name == "checkpoint-9"
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "allowed"),
+    [
+        ({"max_steps": 2, "lr_scheduler_type": "constant"}, {"max_steps": 3, "lr_scheduler_type": "constant"}, True),
+        ({"max_steps": 3, "lr_scheduler_type": "constant"}, {"max_steps": 2, "lr_scheduler_type": "constant"}, False),
+        ({"max_steps": 2, "lr_scheduler_type": "cosine"}, {"max_steps": 3, "lr_scheduler_type": "cosine"}, False),
+        ({"max_steps": 2}, {"max_steps": 3}, False),
+        ({"max_steps": 2, "lr_scheduler_type": "constant"},
+         {"max_steps": 3, "lr_scheduler_type": "constant", "beta": 1.0}, False),
+    ],
+)  # fmt: skip
+def test_only_a_run_at_a_constant_rate_may_become_longer(tmp_path, before, after, allowed) -> None:
+    claim(tmp_path, {"preset": before})
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1/trainer_state.json").write_text(json.dumps({"global_step": 1}))
+    if allowed:
+        assert claim(tmp_path, {"preset": after}).name == "checkpoint-1"
+        assert json.loads((tmp_path / "settings.json").read_text())["preset"] == after
+    else:
+        with pytest.raises(ConfigError, match="another preset"):
+            claim(tmp_path, {"preset": after})

@@ -34,7 +34,8 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
 
 
 def claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
-    """Make the folder this run's own, and return the checkpoint to go on from.
+    """Make the folder this run's own, and return the checkpoint to go on from. A run whose learning rate does not hang
+    on its length may be given more steps.
 
     Raises:
         ConfigError: the folder holds a run with other settings; names them.
@@ -45,6 +46,8 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     if path.exists():
         there = json.loads(path.read_text())
         other = [key for key in sorted({*there, *wanted}) if there.get(key) != wanted.get(key)]
+        if other == ["preset"] and _longer(there["preset"], wanted["preset"]):
+            other = []
         begun = last_whole_checkpoint(folder) is not None or (folder / "state.safetensors").exists()
         if other and begun:
             raise ConfigError(
@@ -55,6 +58,14 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     staging.write_text(json.dumps(wanted, indent=2) + "\n")
     staging.replace(path)
     return last_whole_checkpoint(folder)
+
+
+def _longer(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Whether settings are the same but for more steps, and so many steps are the same in both."""
+    steps = there.get("max_steps", -1), wanted.get("max_steps", -1)
+    same = {**there, "max_steps": steps[1]} == {**wanted, "max_steps": steps[1]}
+    constant = str(wanted.get("lr_scheduler_type", "linear")).startswith("constant")
+    return same and constant and 0 < steps[0] < steps[1]
 
 
 def write_curves(
