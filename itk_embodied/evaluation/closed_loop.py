@@ -27,6 +27,10 @@ from itk_sim.scene import SceneSpec
 from itk_sim.symbols import SceneState
 from itk_sim.table import Table
 
+_GOAL_TRIES = 5
+"""A true goal image shows one place of many that would do; a cube set down there may roll away, and another place is
+drawn."""
+
 
 class Goals(StrEnum):
     """Where the policy's goal images come from.
@@ -163,11 +167,14 @@ class ClosedLoop:
             yield image if isinstance(image, str) or self.goals is Goals.GROUND_TRUTH else degrade(image, rng)
 
     def _true_goal(self, step: PlanStep, rng: np.random.Generator) -> Image | str:
-        try:
-            image = goal_image(self.table, parse_instruction(step.instruction or ""), rng, size_px=self.image_px)
-        except SimError as error:
-            return f"step {step.step_number} cannot be done in this scene: {error}"
-        return image if image is not None else f"step {step.step_number} has no settled goal state in this scene"
+        for _ in range(_GOAL_TRIES):
+            try:
+                image = goal_image(self.table, parse_instruction(step.instruction or ""), rng, size_px=self.image_px)
+            except SimError as error:
+                return f"step {step.step_number} cannot be done in this scene: {error}"
+            if image is not None:
+                return image
+        return f"step {step.step_number} has no settled goal state in this scene"
 
     def _judge(self, line: Mapping[str, Any], before: SceneState, sequence: SubgoalSequence, stopped: str) -> str:
         """Empty where the goal holds and nothing else was moved; else the first reason."""

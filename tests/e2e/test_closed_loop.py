@@ -7,6 +7,7 @@ from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, plan_of
 
 from itk_embodied import PipelineConfig, VisualSubgoalPipeline
 from itk_embodied.agents.base import CallContext
+from itk_embodied.evaluation import closed_loop
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Goals, may_move, summary
 from itk_embodied.types import Image
 
@@ -52,6 +53,22 @@ def test_wrong_steps_fail_and_say_what_was_not_reached(table: Table) -> None:
 def test_a_step_that_cannot_be_done_here_is_named(table: Table) -> None:
     episode = loop(table, "open the drawer").episode(LINE)
     assert not episode.success and "step 1" in episode.why
+
+
+@pytest.mark.parametrize(("failures", "achieved"), [(0, True), (4, True), (5, False)])
+def test_a_true_goal_that_does_not_settle_is_drawn_again(
+    table: Table, monkeypatch: pytest.MonkeyPatch, failures: int, achieved: bool
+) -> None:
+    asked: list[object] = []
+
+    def unlucky(*args: object, **kwargs: object) -> Image | None:
+        asked.append(args)
+        return None if len(asked) <= failures else goal_image(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(closed_loop, "goal_image", unlucky)
+    episode = loop(table, "put the red cube in the teal bowl").episode(LINE)
+    assert episode.success is achieved and len(asked) == min(failures + 1, 5)
+    assert achieved or "no settled goal state" in episode.why
 
 
 def test_what_the_critic_refused_never_reaches_the_policy(table: Table) -> None:
