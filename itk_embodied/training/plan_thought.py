@@ -1,8 +1,8 @@
 """What a task means, said plainly: what the planner thinks between what it sees and its plan.
 
 A small model works out little between two words, so what it would have to work out is written down where it is needed:
-cubes from left to right before "the leftmost cube" is decided on, who goes where before a sort is taken apart, what is
-missing before something is refused.
+where each thing that is named was seen, or that it was not; cubes from left to right before "the leftmost cube" is
+decided on; who goes where before a sort is taken apart.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from itk_embodied.training.vlm_text import entry, listed
+from itk_embodied.training.vlm_text import entry, listed, place
 from itk_sim.errors import SimError
 from itk_sim.planning import Intent, covers, oracle_outcome
 from itk_sim.predicates import holds
@@ -25,16 +25,16 @@ _SORTED = 3
 def meaning(intents: Sequence[Intent], state: SceneState, text: str) -> str:
     """What a task means, said plainly: the planner's thought after the listing. ``none`` for what it has no words for.
 
-    ``red cube in teal bowl,red cube under blue cube;open drawer;swap red cube blue cube,red cube<x10><y12>on table,…``.
-    What a plan hangs on stands behind each wish, as it will be when its turn comes: what lies on the things, where
-    cubes to be swapped are, that it is ``done`` already; or why it cannot be: ``blue cube on red cube,red cube gone``,
-    ``teal bowl on blue cube,none``. So every step, and a refusal, can be read off the thought. Before the wishes comes
-    what they are made of, where the ``text`` asks for it: ``leftmost<x03>red cube<x09>blue cube;``,
-    ``sort in teal bowl red cube,blue cube,on grey mat green cube;``.
+    ``red cube<x10><y12>in teal bowl<x20><y18>,red cube under blue cube;open drawer<x25><y17>``. Behind each thing stands
+    where it was seen, or ``gone`` where it was not (``hidden`` if it is here all the same). What a plan hangs on stands
+    behind each wish, as it will be when its turn comes: what lies on the things, where cubes to be swapped are, that it
+    is ``done`` already, or ``none`` where it never can be. So every step, and a refusal, can be read off the thought.
+    Before the wishes comes what they are made of, where the ``text`` asks for it:
+    ``leftmost<x03>red cube<x09>blue cube;``, ``sort in teal bowl red cube,blue cube,on grey mat green cube;``.
     """
-    told = [*_outermost(state, text), *_groups(intents, text)]
+    told, seen = [*_outermost(state, text), *_groups(intents, text)], state
     for intent in intents:
-        told.append(",".join([_wish(intent), *(_obstacles(intent, state) or _circumstances(intent, state))]))
+        told.append(",".join([_wish(intent, seen), *_circumstances(intent, state)]))
         try:
             state = oracle_outcome([intent], state)[1]
         except SimError:  # the whole plan has more room than its parts; what follows is told as it is now
@@ -73,24 +73,31 @@ def _said_at(name: str, text: str) -> int:
     return found.start() if found else len(text)
 
 
-def _wish(intent: Intent) -> str:
+def _wish(intent: Intent, seen: SceneState) -> str:
     relation, *names = intent
-    words = _MEANT.get(relation, relation)
-    return " ".join([words, *names] if relation in ("swap", "open", "closed") else [names[0], words, names[1]])
+    if relation == "swap":
+        return " ".join(intent)
+    words, things = _MEANT.get(relation, relation), [_found(name, seen) for name in names]
+    if relation in ("open", "closed"):
+        return f"{words} {things[0]}"
+    return f"{things[0]}{'' if things[0].endswith('>') else ' '}{words} {things[1]}"
 
 
-def _obstacles(intent: Intent, state: SceneState) -> list[str]:
-    """Why a wish can never come true here."""
-    relation, *names = intent
-    gone = [f"{name} gone" for name in dict.fromkeys(names) if name not in (*state.names, TABLE)]
-    if gone or relation in ("open", "closed"):
-        return gone
-    never = names[0] not in CUBES or names[0] == names[1] or (relation == "in" and names[1] in CUBES)
-    return ["none"] if never else []
+def _found(name: str, seen: SceneState) -> str:
+    """A thing and where it was seen."""
+    if name == TABLE:
+        return name
+    if name not in seen.names:
+        return f"{name} gone"
+    return f"{name}{place(seen, name)}" if listed(seen, name) else f"{name} hidden"
 
 
 def _circumstances(intent: Intent, state: SceneState) -> list[str]:
     relation, *names = intent
+    if any(name not in (*state.names, TABLE) for name in names):
+        return []
+    if _never(intent):
+        return ["none"]
     if relation != "swap" and holds(intent, state):
         return ["done"]
     stays = relation in DIRECTIONS  # a direction's reference may stay covered
@@ -104,3 +111,11 @@ def _circumstances(intent: Intent, state: SceneState) -> list[str]:
     if relation == "swap":
         notes += [entry(state, name) for name in names]
     return notes
+
+
+def _never(intent: Intent) -> bool:
+    """Whether a wish can never come true, wherever things are."""
+    relation, *names = intent
+    if relation in ("open", "closed", "swap"):
+        return False
+    return names[0] not in CUBES or names[0] == names[1] or (relation == "in" and names[1] in CUBES)
