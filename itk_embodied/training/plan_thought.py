@@ -25,11 +25,11 @@ _SORTED = 3
 def meaning(intents: Sequence[Intent], state: SceneState, text: str) -> str:
     """What a task means, said plainly: the planner's thought after the listing. ``none`` for what it has no words for.
 
-    ``red cube<x10><y12>in teal bowl<x20><y18>,red cube under blue cube;open drawer<x25><y17>``. Behind each thing stands
-    where it was seen, or ``gone`` where it was not (``hidden`` if it is here all the same). What a plan hangs on stands
-    behind each wish, as it will be when its turn comes: what lies on the things, where cubes to be swapped are, that it
-    is ``done`` already, or ``none`` where it never can be. So every step, and a refusal, can be read off the thought.
-    Before the wishes comes what they are made of, where the ``text`` asks for it:
+    ``red cube<x10><y12>in teal bowl<x20><y18>,red cube under blue cube;open drawer<x25><y17>``. Behind each thing
+    stands where it was seen, or ``gone`` where it was not (``hidden`` if it is here all the same). What a plan hangs on
+    stands behind each wish, as it will be when its turn comes: what lies on the things, where cubes to be swapped are,
+    that it is ``done`` already, or ``none`` where it never can be. So every step, and a refusal, can be read off the
+    thought. Before the wishes comes what they are made of, where the ``text`` asks for it:
     ``leftmost<x03>red cube<x09>blue cube;``, ``sort in teal bowl red cube,blue cube,on grey mat green cube;``.
     """
     told, seen = [*_outermost(state, text), *_groups(intents, text)], state
