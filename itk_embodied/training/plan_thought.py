@@ -25,16 +25,16 @@ _SORTED = 3
 def meaning(intents: Sequence[Intent], state: SceneState, text: str) -> str:
     """What a task means, said plainly: the planner's thought after the listing. ``none`` for what it has no words for.
 
-    ``red cube<x10><y12>in teal bowl<x20><y18>,red cube under blue cube;open drawer<x25><y17>``. Behind each thing
-    stands where it was seen, or ``gone`` where it was not (``hidden`` if it is here all the same). What a plan hangs on
-    stands behind each wish, as it will be when its turn comes: what lies on the things, where cubes to be swapped are,
-    that it is ``done`` already, or ``none`` where it never can be. So every step, and a refusal, can be read off the
-    thought. Before the wishes comes what they are made of, where the ``text`` asks for it:
+    ``red cube<x10><y12> under blue cube in teal bowl<x20><y18>;open drawer<x25><y17>``. Behind each thing stands where
+    it was seen, or ``gone`` where it was not (``hidden`` if it is here all the same), and what will be on top of it when
+    its turn comes, if that must go. Behind each wish stands ``done`` where it is, or ``none`` where it never can be.
+    Cubes to be swapped are told as in a listing. So every step, and a refusal, can be read off the thought. Before the
+    wishes comes what they are made of, where the ``text`` asks for it:
     ``leftmost<x03>red cube<x09>blue cube;``, ``sort in teal bowl red cube,blue cube,on grey mat green cube;``.
     """
     told, seen = [*_outermost(state, text), *_groups(intents, text)], state
     for intent in intents:
-        told.append(",".join([_wish(intent, seen), *_circumstances(intent, state)]))
+        told.append(_wish(intent, seen, state) + _standing(intent, state))
         try:
             state = oracle_outcome([intent], state)[1]
         except SimError:  # the whole plan has more room than its parts; what follows is told as it is now
@@ -73,13 +73,16 @@ def _said_at(name: str, text: str) -> int:
     return found.start() if found else len(text)
 
 
-def _wish(intent: Intent, seen: SceneState) -> str:
+def _wish(intent: Intent, seen: SceneState, state: SceneState) -> str:
     relation, *names = intent
     if relation == "swap":
-        return " ".join(intent)
+        return "swap " + ",".join(entry(state, name) + _covered(name, names, state) for name in names)
     words, things = _MEANT.get(relation, relation), [_found(name, seen) for name in names]
     if relation in ("open", "closed"):
         return f"{words} {things[0]}"
+    things[0] += _covered(names[0], names, state)
+    if relation not in DIRECTIONS:  # what stands beside may stay covered
+        things[1] += _covered(names[1], names, state)
     return f"{things[0]}{'' if things[0].endswith('>') else ' '}{words} {things[1]}"
 
 
@@ -92,30 +95,25 @@ def _found(name: str, seen: SceneState) -> str:
     return f"{name}{place(seen, name)}" if listed(seen, name) else f"{name} hidden"
 
 
-def _circumstances(intent: Intent, state: SceneState) -> list[str]:
+def _covered(name: str, names: Sequence[str], state: SceneState) -> str:
+    """What is on a cube and has no part in the wish itself, from below."""
+    above = reversed(covers(name, state) if name in state.cubes else ())
+    return "".join(f" under {cube}" for cube in above if listed(state, cube) and cube not in names)
+
+
+def _standing(intent: Intent, state: SceneState) -> str:
+    """Whether a wish is true already or never can be."""
     relation, *names = intent
-    if any(name not in (*state.names, TABLE) for name in names):
-        return []
+    if relation == "swap" or any(name not in (*state.names, TABLE) for name in names):
+        return ""
     if _never(intent):
-        return ["none"]
-    if relation != "swap" and holds(intent, state):
-        return ["done"]
-    stays = relation in DIRECTIONS  # a direction's reference may stay covered
-    notes = []
-    for name in names[:1] if stays else names:
-        below = name
-        for above in reversed(covers(name, state) if name in CUBES else ()):
-            if listed(state, above) and above not in names:
-                notes.append(f"{below} under {above}")
-            below = above
-    if relation == "swap":
-        notes += [entry(state, name) for name in names]
-    return notes
+        return ",none"
+    return ",done" if holds(intent, state) else ""
 
 
 def _never(intent: Intent) -> bool:
     """Whether a wish can never come true, wherever things are."""
     relation, *names = intent
-    if relation in ("open", "closed", "swap"):
+    if relation in ("open", "closed"):
         return False
     return names[0] not in CUBES or names[0] == names[1] or (relation == "in" and names[1] in CUBES)

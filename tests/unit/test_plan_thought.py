@@ -83,11 +83,17 @@ def test_two_wishes_or_wishes_about_stacks_are_no_sort() -> None:
         (("on", "red cube", "red cube"), "red cube<x16><y16>on red cube<x16><y16>,none"),
         (("left_of", "red cube", "blue cube"), "red cube<x16><y16>left of blue cube<x28><y16>"),
         (("on", "red cube", "table"), "red cube<x16><y16>on table,done"),
-        (("in", "green cube", "teal bowl"), "green cube<x03><y16>in teal bowl<x09><y16>,green cube under red cube"),
+        (("in", "green cube", "teal bowl"), "green cube<x03><y16> under red cube in teal bowl<x09><y16>"),
+        (("on", "blue cube", "green cube"), "blue cube<x28><y16>on green cube<x03><y16> under red cube"),
+        (("left_of", "blue cube", "green cube"), "blue cube<x28><y16>left of green cube<x03><y16>"),
+        (
+            ("swap", "green cube", "blue cube"),
+            "swap green cube<x03><y16>on table under red cube,blue cube<x28><y16>on table",
+        ),
     ],
 )
 def test_behind_a_wish_stands_what_it_hangs_on(intent: tuple[str, ...], told: str) -> None:
-    state = scene(red="green cube") if "under" in told else scene()
+    state = scene(red="green cube") if "green cube" in intent else scene()
     assert meaning([intent], state, "") == f"goal {told}"
 
 
