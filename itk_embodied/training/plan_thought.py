@@ -26,10 +26,10 @@ def meaning(intents: Sequence[Intent], state: SceneState, text: str) -> str:
     """What a task means, said plainly: the planner's thought after the listing. ``none`` for what it has no words for.
 
     ``red cube<x10><y12> under blue cube in teal bowl<x20><y18>;open drawer<x25><y17>``. Behind each thing stands where
-    it was seen, or ``gone`` where it was not (``hidden`` if it is here all the same), and what will be on top of it when
-    its turn comes, if that must go. Behind each wish stands ``done`` where it is, or ``none`` where it never can be.
-    Cubes to be swapped are told as in a listing. So every step, and a refusal, can be read off the thought. Before the
-    wishes comes what they are made of, where the ``text`` asks for it:
+    it was seen, or ``gone`` where it was not (``hidden`` if it is here all the same), and what will be on top of it
+    when its turn comes, if that must go. Behind each wish stands ``done`` where it is, or ``none`` where it never can
+    be. Cubes to be swapped are told as in a listing. So every step, and a refusal, can be read off the thought. Before
+    the wishes comes what they are made of, where the ``text`` asks for it:
     ``leftmost<x03>red cube<x09>blue cube;``, ``sort in teal bowl red cube,blue cube,on grey mat green cube;``.
     """
     told, seen = [*_outermost(state, text), *_groups(intents, text)], state
