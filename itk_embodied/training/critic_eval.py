@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +28,21 @@ from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_train import load_or_build_tokenizer
 from itk_sim.language import instruction
 
+_POINTS = (0.0, 0.5, 2.5, 5.0, 7.5)
 _PAINTED = ("painted ", "in a sequence ")
 
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One question to a critic and the right answer."""
+    """One question to a critic and the right answer. ``points``: what the judge gave a painting, 0..10; 5 are
+    enough."""
 
     before: np.ndarray
     after: np.ndarray
     text: str
     kind: str
     good: bool
+    points: float | None = None
 
 
 def battery(shards: ShardSet, count: int, seed: int = 0) -> list[Case]:
@@ -69,14 +73,16 @@ def painted(gallery: Gallery, most: int = 200, seed: int = 0, kinds: str = "pain
         good, said = painting.judged.success, instruction(painting.record.step)
         kind = f"{kinds} {'right' if good else 'badly' if painting.judged.semantics >= PASS else 'wrong'}"
         if len(cases[good]) < most:
-            cases[good].append(Case(painting.record.before, painting.image, f"{said} | {said}", kind, good))
+            points = min(painting.judged.semantics, painting.judged.quality)
+            cases[good].append(Case(painting.record.before, painting.image, f"{said} | {said}", kind, good, points))
         if min(map(len, cases.values())) >= most:
             break
     return cases[True] + cases[False]
 
 
 def score(cases: Sequence[Case], probabilities: Sequence[float], threshold: float) -> dict[str, Any]:
-    """`rates` of all cases, of the ``own_pictures`` of generators alone, and accuracy per kind."""
+    """`rates` of all cases, of the ``own_pictures`` of generators alone, and accuracy per kind; of paintings, how many
+    were accepted of those with at least so many of the judge's points (and less than the next number)."""
     good = np.array([case.good for case in cases])
     chances = np.array(probabilities)
     right = (chances >= threshold) == good
@@ -90,7 +96,14 @@ def score(cases: Sequence[Case], probabilities: Sequence[float], threshold: floa
         **rates(good, chances, threshold),
         "own_pictures": rates(good[own], chances[own], threshold) if own.any() else None,
         "accuracy_by_kind": kinds,
+        "accepted_by_points": _by_points(cases, chances >= threshold),
     }
+
+
+def _by_points(cases: Sequence[Case], accepted: np.ndarray) -> dict[str, Any]:
+    points = np.array([np.nan if case.points is None else case.points for case in cases])
+    inside = {at: (points >= at) & (points < top) for at, top in pairwise((*_POINTS, np.inf))}
+    return {str(at): Rate(int(accepted[mine].sum()), int(mine.sum())).record() for at, mine in inside.items()}
 
 
 def rates(good: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, Any]:

@@ -42,7 +42,8 @@ DENOISING_STEPS, CANDIDATES = (2, 4, 8, 8), (1, 1, 3)
 PAINTINGS_FILE = "paintings.npz"
 """The paintings of a shard of walks, beside its records."""
 DOUBTFUL = 0.5
-"""A picture that the judge passes or fails by less than so many points is taught neither as right nor as wrong."""
+"""A picture that the judge passes or fails by less than so many points is neither right nor wrong to a critic that can
+only say yes or no."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,11 +130,18 @@ def read_kept(path: Path) -> tuple[list[tuple[str, int]], list[JudgeLine], np.nd
 class Gallery:
     """Random access to the paintings of a split, and to those of rollouts and walks where there are some.
 
-    ``right``, ``wrong``: the numbers of those that are so clearly.
+    ``right``, ``wrong``: the numbers of those that are so by at least ``doubtful`` points.
     """
 
-    def __init__(self, shards: ShardSet, folder: Path, rollouts: Path | None = None, walks: Path | None = None) -> None:
-        self.shards, self.folder, self.rollouts = shards, Path(folder), rollouts
+    def __init__(
+        self,
+        shards: ShardSet,
+        folder: Path,
+        rollouts: Path | None = None,
+        walks: Path | None = None,
+        doubtful: float = DOUBTFUL,
+    ) -> None:
+        self.shards, self.folder, self.rollouts, self.doubtful = shards, Path(folder), rollouts, doubtful
         self.walks = ShardSet(walks, shards.split) if walks is not None else None
         self._items: list[tuple[ShardSet, tuple[str, int], Image, JudgeLine]] = []
         self._read: set[str] = set()
@@ -148,8 +156,8 @@ class Gallery:
         if self.rollouts is not None and any(self.rollouts.glob("shard-*")):
             self._take_rollouts(RolloutSet(self.rollouts))
         least = [min(judged.semantics, judged.quality) for *_, judged in self._items]
-        self.right = [i for i, points in enumerate(least) if points >= PASS + DOUBTFUL]
-        self.wrong = [i for i, points in enumerate(least) if points <= PASS - DOUBTFUL]
+        self.right = [i for i, points in enumerate(least) if points >= PASS + self.doubtful]
+        self.wrong = [i for i, points in enumerate(least) if points < PASS and points <= PASS - self.doubtful]
         alone = [truth is self.shards for truth, *_ in self._items]
         self._drawn = {
             right: [some for wanted in (True, False) if (some := [i for i in among if alone[i] == wanted])]

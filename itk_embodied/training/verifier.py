@@ -108,7 +108,8 @@ class _Run:
         self.shards = ShardSet(config.data)
         if not len(self.shards):
             raise ConfigError(f"{config.data} has no pairs; run: itk-embodied train data pairs --out {config.data}")
-        self.gallery = Gallery(self.shards, config.generated, _there(config.rollouts), walks=_there(config.walks))
+        rollouts, walks = _there(config.rollouts), _there(config.walks)
+        self.gallery = Gallery(self.shards, config.generated, rollouts, walks, doubtful=0.0)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(config.seed)
         self.model = new_verifier(config.generator) if config.init is None else load_verifier(config.init)

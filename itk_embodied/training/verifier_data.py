@@ -15,6 +15,8 @@ from itk_embodied.training.corruptions import corrupt
 from itk_embodied.training.critic_data import shade, wrong_step
 from itk_embodied.training.critic_generated import Gallery, damage_of
 from itk_embodied.training.generator_text import named_cells, slot_values
+from itk_embodied.training.judge.base import PASS
+from itk_embodied.training.rollouts.lines import JudgeLine
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.types import Image
 from itk_sim.symbols import SceneState, Step
@@ -22,6 +24,11 @@ from itk_sim.symbols import SceneState, Step
 SHARES = {"pair": 0.2, "corrupted": 0.22, "wrong instruction": 0.1, "painted": 0.48}
 PAINTED_RIGHT, PAINTED_ASKED_WRONG = 0.5, 0.15
 """Of the paintings: the share that is right, and of these the share that is shown under a wrong instruction."""
+SURE = 1.2
+"""Log-odds that a painting is right, for each point by which the judge passes it: what barely passes is hardly likelier
+to be right than what barely fails."""
+OVERLOOKED, OVERLOOKED_SHARE = ("noise", "half erased"), 0.35
+"""Corruptions that are learnt last, and how many of the corrupted have one of them."""
 FAULT = 24
 """A pixel of a corrupted picture that differs by more than this from the right one is part of the fault."""
 SHIFT_PX = 2
@@ -30,14 +37,14 @@ SHIFT_PX = 2
 
 @dataclass(frozen=True, eq=False)
 class Sample:
-    """Two pictures, uint8 RGB (S, S, 3), and a step. ``fault``: bool (S, S), where the second is wrong; None where that
-    is not known; where ``sure_only``, only what it marks is known."""
+    """Two pictures, uint8 RGB (S, S, 3), and a step. ``good``: how likely it is right, 0..1. ``fault``: bool (S, S),
+    where the second is wrong; None where that is not known; where ``sure_only``, only what it marks is known."""
 
     before: Image
     after: Image
     step: Step
     state: SceneState
-    good: bool
+    good: float
     fault: np.ndarray | None
     sure_only: bool = False
 
@@ -70,28 +77,35 @@ def draw(shards: ShardSet, gallery: Gallery, rng: np.random.Generator) -> Sample
 def _pair(shards: ShardSet, kind: str, rng: np.random.Generator) -> Sample | None:
     record = shards[int(rng.integers(len(shards)))]
     if kind == "pair":
-        return _sample(record, record.after, record.step, True, np.zeros(record.before.shape[:2], bool))
+        return _sample(record, record.after, record.step, 1.0, np.zeros(record.before.shape[:2], bool))
     if kind == "corrupted":
-        image = corrupt(record, rng).image
+        wanted = str(rng.choice(OVERLOOKED)) if rng.random() < OVERLOOKED_SHARE else None
+        image = corrupt(record, rng, wanted).image
         fault = np.abs(image.astype(np.int16) - record.after).max(-1) > FAULT
-        return _sample(record, image, record.step, False, fault)
+        return _sample(record, image, record.step, 0.0, fault)
     asked = wrong_step(record, rng)
-    return None if asked is None else _sample(record, record.after, asked, False, None)
+    return None if asked is None else _sample(record, record.after, asked, 0.0, None)
 
 
 def _painted(gallery: Gallery, rng: np.random.Generator) -> Sample | None:
     painting = gallery.draw(rng, bool(rng.random() < PAINTED_RIGHT))
     record, image = painting.record, painting.image
+    good = likely_right(painting.judged)
     if not painting.judged.success:
-        return _sample(record, image, record.step, False, damage_of(painting), sure_only=True)
+        return _sample(record, image, record.step, good, damage_of(painting), sure_only=True)
     if rng.random() >= PAINTED_ASKED_WRONG:
-        return _sample(record, image, record.step, True, np.zeros(image.shape[:2], bool))
+        return _sample(record, image, record.step, good, np.zeros(image.shape[:2], bool))
     asked = wrong_step(record, rng)
-    return None if asked is None else _sample(record, image, asked, False, None)
+    return None if asked is None else _sample(record, image, asked, 0.0, None)
+
+
+def likely_right(judged: JudgeLine) -> float:
+    """A judge's word as a chance, 0..1: even where the picture is at the limit."""
+    return float(1 / (1 + np.exp(-SURE * (min(judged.semantics, judged.quality) - PASS))))
 
 
 def _sample(
-    record: Record, image: Image, step: Step, good: bool, fault: np.ndarray | None, sure_only: bool = False
+    record: Record, image: Image, step: Step, good: float, fault: np.ndarray | None, sure_only: bool = False
 ) -> Sample:
     return Sample(record.before, image, step, record.before_state, good, fault, sure_only)
 
@@ -124,7 +138,7 @@ def make_verifier_batch(
         after,
         place_maps([named_cells(s.step, s.state, False) for s in samples], band),
         torch.tensor([slot_values(s.step) for s in samples]),
-        torch.tensor([float(s.good) for s in samples]),
+        torch.tensor([s.good for s in samples]),
         torch.from_numpy(np.stack(faults)[:, rows]).float(),
         torch.from_numpy(np.stack(known)[:, rows]).float(),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -43,6 +45,14 @@ def test_own_pictures_are_those_that_generators_painted() -> None:
     assert found["own_pictures"]["false_accept"]["episodes"] == 1 and found["false_accept"]["episodes"] == 2
     assert found["accuracy_by_kind"]["blurred"]["success_rate"] == 1.0
     assert score(cases[2:], [0.7], 0.5)["own_pictures"] is None
+
+
+def test_paintings_are_counted_by_the_judges_points() -> None:
+    points = [0.0, 0.49, 2.5, 4.9, 5.0, 9.0, None]
+    cases = [replace(case("painted", True), points=one) for one in points]
+    found = score(cases, [0.9, 0.1, 0.9, 0.9, 0.1, 0.9, 0.9], 0.5)["accepted_by_points"]
+    told = {at: (rate["successes"], rate["episodes"]) for at, rate in found.items()}
+    assert told == {"0.0": (1, 2), "0.5": (0, 0), "2.5": (2, 2), "5.0": (0, 1), "7.5": (1, 1)}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5])

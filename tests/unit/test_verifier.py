@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 from tiny_pairs import generator_folder, pairs_folder
 
 torch = pytest.importorskip("torch")
@@ -18,13 +19,13 @@ from itk_embodied.agents.registry import RoleSpec  # noqa: E402
 from itk_embodied.agents.settings import EditVerifierSettings  # noqa: E402
 from itk_embodied.agents.stacks import build_role  # noqa: E402
 from itk_embodied.agents.verifier.critic import look  # noqa: E402
-from itk_embodied.agents.verifier.model import EditVerifier  # noqa: E402
+from itk_embodied.agents.verifier.model import EditVerifier, grain  # noqa: E402
 from itk_embodied.errors import CheckpointError, ConfigError, InputError  # noqa: E402
 from itk_embodied.training import verifier, verifier_data  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_embodied.training.verifier import VerifierTraining, new_verifier, train_verifier  # noqa: E402
-from itk_embodied.training.verifier_data import draw, make_verifier_batch  # noqa: E402
+from itk_embodied.training.verifier_data import draw, likely_right, make_verifier_batch  # noqa: E402
 from itk_sim.language import instruction  # noqa: E402
 
 BAND, PATCH = (10, 26), 4
@@ -54,15 +55,34 @@ def test_samples_say_what_is_wrong_and_where(paintings):
     shards = ShardSet(pairs_folder())
     gallery, rng = Gallery(shards, paintings), np.random.default_rng(5)
     samples = [draw(shards, gallery, rng) for _ in range(120)]
-    told = Counter((s.good, s.fault is None, s.sure_only) for s in samples)
+    told = Counter((s.good > 0.5, s.fault is None, s.sure_only) for s in samples)
     assert set(told) == {(True, False, False), (False, False, False), (False, True, False), (False, False, True)}
     for sample in samples:
-        if sample.good:
+        if sample.good > 0.5:
             assert not sample.fault.any()
         elif sample.fault is not None and not sample.sure_only:
             truths = [r.after for r in shards if np.array_equal(r.before, sample.before) and r.step == sample.step]
             off = [np.abs(sample.after.astype(int) - truth).max(-1) > verifier_data.FAULT for truth in truths]
             assert sample.fault.any() and any(np.array_equal(sample.fault, one) for one in off)
+
+
+def test_a_painting_is_as_surely_right_as_the_judge_is(paintings):
+    one = Gallery(ShardSet(pairs_folder()), paintings)[0].judged
+    chances = [likely_right(replace(one, semantics=float(points), quality=9.0)) for points in range(10)]
+    assert chances == sorted(chances) and chances[5] == 0.5 and chances[0] < 0.01 and chances[9] > 0.99
+    assert chances[4] + chances[6] == pytest.approx(1)
+
+
+def test_noise_shows_in_how_grainy_a_patch_is():
+    flat = torch.full((1, 3, 16, 16), 0.3)
+    edge = flat.clone()
+    edge[..., 8:] = -0.3
+    noisy = flat.clone()
+    noisy[..., :4, :4] += torch.empty(3, 4, 4).uniform_(-0.5, 0.5, generator=torch.Generator().manual_seed(0))
+    found = grain(torch.cat([flat, edge, noisy]), PATCH)
+    assert found.shape == (3, 1, 4, 4) and torch.allclose(found[0], torch.full((1, 4, 4), -1.0))
+    assert found[1, 0, 0, 0] == -1 and found[1, 0, 0, 1] == found[1, 0, 0, 2] > -0.5  # both sides of an edge, alike
+    assert found[2, 0, 0, 0] > 0 and (found[2, 0, 2:, 2:] == -1).all()
 
 
 def test_without_paintings_it_learns_from_pairs(tmp_path):

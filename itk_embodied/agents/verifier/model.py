@@ -2,8 +2,9 @@
 
 It has the body of the embedded generator (`itk_embodied.agents.generators.composite_flow`) and is trained from its
 weights: who can paint a step knows where its parts are. Instead of content it answers with features of every patch, to
-which a `DetailHead` adds what that body overlooks, such as noise, which it was trained to paint away; their mean and
-their strongest values over the picture make the verdict, and one of them says where something is wrong.
+which a `DetailHead` adds what that body overlooks; their mean and their strongest values over the picture make the
+verdict, and one of them says where something is wrong. How grainy every patch of both pictures is, is told to that
+head: noise is what the body was trained to paint away, and does not see.
 """
 
 # diffusers mixes these in in ways that a type checker cannot follow.
@@ -14,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
 from diffusers.configuration_utils import register_to_config
 from diffusers.models.attention_processor import AttnProcessor
@@ -24,6 +26,10 @@ from itk_embodied.agents.generators.detail import DetailHead
 from itk_embodied.agents.generators.words import StepReader
 
 FEATURES = 24
+GRAINS = 2
+"""Channels that say how grainy patches are: of the picture after, and of the one before."""
+_FLAT = 1e-4
+"""Energy of a patch that is as good as flat."""
 DONE = 1000.0
 """The U-Net's time for a picture without noise: the end of the generator's flow."""
 
@@ -43,7 +49,7 @@ class EditVerifier(ModelMixin, ConfigMixin):
         self.unet = UNet2DConditionModel(**{**body, "out_channels": FEATURES})
         self.unet.set_attn_processor(AttnProcessor())
         self.unet.to(memory_format=torch.channels_last)
-        self.detail = DetailHead(FEATURES, body["in_channels"])
+        self.detail = DetailHead(FEATURES, body["in_channels"] + GRAINS)
         self.text_encoder = StepReader(**words)
         self.head = nn.Sequential(nn.Linear(2 * FEATURES, 64), nn.SiLU(), nn.Linear(64, 1))
 
@@ -55,6 +61,16 @@ class EditVerifier(ModelMixin, ConfigMixin):
         inside = patches_of(after, before, maps, self.config.patch, self.config.band[0])
         inside = inside.to(self.head[0].weight.dtype)
         time = torch.ones(len(before), device=before.device)
-        features = self.detail(self.unet(inside, time * DONE, words).sample, inside, time).float()
+        grains = torch.cat([grain(picture, self.config.patch) for picture in (after, before)], 1).to(inside.dtype)
+        made = self.unet(inside, time * DONE, words).sample
+        features = self.detail(made, torch.cat([inside, grains], 1), time).float()
         pooled = torch.cat([features.mean((2, 3)), features.amax((2, 3))], 1)
         return self.head(pooled.to(self.head[0].weight.dtype)).float()[:, 0], features[:, 0]
+
+
+def grain(picture: Tensor, patch: int) -> Tensor:
+    """How much a pixel differs from those around it, by patches: (B, 3, H, W) in -1..1 to (B, 1, rows, columns), about
+    -1 for a flat patch and 1 for noise over half the range of values."""
+    rough = picture.float() - F.avg_pool2d(F.pad(picture.float(), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
+    energy = F.avg_pool2d(rough.square().mean(1, keepdim=True), patch)
+    return (energy + _FLAT).log10() / 2 + 1
