@@ -88,6 +88,9 @@ def test_frame_and_sentence_in_verified_goals_out_with_all_that_made_them(serve:
     assert isinstance(messages[0], PlanMessage) and messages[0].seed == 3
     states = [m.state for m in messages if isinstance(m, AttemptMessage)]
     assert states == ["started", "rejected", "started", "accepted", "started", "accepted"]
+    deadline = time.monotonic() + 5
+    while len(heard) < len(messages) and time.monotonic() < deadline:  # a message is sent first and told here then
+        time.sleep(0.01)
     assert heard == messages
     assert stream.plan is messages[0] and stream.end is messages[-1]
 
