@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,9 @@ def test_planner_rows_hold_the_rest_of_the_plan_behind_a_random_cut(rollouts, st
         assert steps == one.line.task.steps[row.cut :] and len(steps) == row.steps
         if not steps:
             assert one.line.task.refusal and plan.answer == one.line.task.refusal
+        told = re.search(r"Asked for: (.+?)\. So: ", row.messages[-1]["content"])
+        assert (told is None) is (style == "embedded")
+        assert told is None or not re.search(r"[<>;]|  |^ | ,", told[1]), "plain words, no places"
         assert len(row.images) == (1 if style == "embedded" else 1 + min(row.cut, 3))
         if not row.cut or style == "plain":
             assert row.images[0] == png_bytes(one.frame)

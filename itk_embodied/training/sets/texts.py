@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -28,6 +29,7 @@ from itk_sim.language import instruction
 from itk_sim.symbols import DRAWER, SceneState, Step
 
 Style: TypeAlias = Literal["embedded", "plain"]
+_PLACES = re.compile(r"(<[xy]\d\d>)+")
 STYLES: tuple[Style, ...] = ("embedded", "plain")
 PICTURES_BEFORE_CUT = {"embedded": 0, "plain": 3}
 """Pictures of earlier steps that a planner's row shows besides the latest; the embedded planner sees one picture."""
@@ -67,7 +69,8 @@ class Texts:
             plan = [PlanStep(i + 1, text.split()[0], text, text + kept) for i, text in enumerate(said)]
         if self.style == "embedded":
             return format_plan(plan, thought=f"{listing(state)};{meaning(task.intents, state, task.text)}")
-        goal = meaning(task.intents, state, task.text).removeprefix("goal ").replace(";", ", ")
+        wishes = _PLACES.sub(" ", meaning(task.intents, state, "")).removeprefix("goal ")
+        goal = re.sub(r"\s*[,;]\s*", ", ", " ".join(wishes.split()))
         order = "; ".join(instruction(step) for step in steps) or task.refusal.rstrip(".")
         return format_plan(plan, thought=f"Seen: {_seen(state)}. Asked for: {goal}. So: {order}.")
 
