@@ -81,7 +81,9 @@ def _decimate(folder: Path, triangles: int) -> dict[str, np.ndarray]:
         mesh.merge_vertices(merge_tex=True, merge_norm=True)
         vertices, faces = np.asarray(mesh.vertices, np.float32), np.asarray(mesh.faces, np.int32)
         if len(faces) > triangles:
-            vertices, faces = fast_simplification.simplify(vertices, faces, target_reduction=1 - triangles / len(faces))
+            vertices, faces = fast_simplification.simplify(
+                vertices, faces, target_reduction=1 - triangles / len(faces)
+            )
         meshes[f"{file.stem}.vertices"] = np.asarray(vertices, np.float32)
         meshes[f"{file.stem}.faces"] = np.asarray(faces, np.int32)
     return meshes

@@ -138,7 +138,9 @@ class OutlineFit:
         fill(self._canvas, hull(self._camera, cube_points(pose)) - self._shift, 1)
         return float(np.count_nonzero(self._canvas))
 
-    def _descend(self, x: float, y: float, z: float, yaws: Iterable[float], within: Disc | None) -> tuple[Pose, float]:
+    def _descend(
+        self, x: float, y: float, z: float, yaws: Iterable[float], within: Disc | None
+    ) -> tuple[Pose, float]:
         pose = min((Pose(x, y, z, float(yaw)) for yaw in yaws), key=self.cost)
         least = self.cost(pose)
         steps = np.array(_START_STEPS)

@@ -67,7 +67,9 @@ def _overlap(labels_now: np.ndarray, labels: np.ndarray, label: int) -> float:
     return 1.0 if union < 14 else np.count_nonzero(before & after) / union
 
 
-def _move(now: SceneSeen, labels_now: np.ndarray, labels: np.ndarray, camera: CameraInfo, changed: list[str]) -> Change:
+def _move(
+    now: SceneSeen, labels_now: np.ndarray, labels: np.ndarray, camera: CameraInfo, changed: list[str]
+) -> Change:
     twice = next((name for name in changed if _copies(name, labels_now, labels)), None)
     if twice is not None:
         return _unclear(f"the goal shows the {twice} more than once")
