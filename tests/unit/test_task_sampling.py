@@ -216,3 +216,16 @@ def test_scene_seeds() -> None:
     assert all(scene_part(scene_seed(rng, part)) == part for part in ("train", "held-out") for _ in range(50))
     assert HELD_OUT_SCENE_SEEDS[1] <= TRAIN_SCENE_SEEDS[0]
     assert scene_part(7) == "held-out"
+
+
+def test_cubes_are_called_by_their_places_as_often_as_asked() -> None:
+    def share(by_place: float) -> float:
+        drawn = [
+            sample_task(
+                random_state(n, min_bowls=1, stacked=False), np.random.default_rng(n), "put_in", by_place=by_place
+            )
+            for n in range(150)
+        ]
+        return float(np.mean([any(word in task.text.lower() for word in ("most ", "farthest")) for task in drawn]))
+
+    assert share(0.0) == 0 and share(1.0) > 0.05

@@ -73,6 +73,18 @@ def test_a_painting_is_as_surely_right_as_the_judge_is(paintings):
     assert chances[4] + chances[6] == pytest.approx(1)
 
 
+def test_it_learns_from_paintings_at_the_judges_limit_too(paintings, tmp_path):
+    """A critic that says yes or no is not taught those; this one is, with both sides of the limit told apart."""
+    shards = ShardSet(pairs_folder())
+    one = Gallery(shards, paintings)[0]
+    limits = [replace(one.judged, semantics=s, quality=9.0, success=s >= 5) for s in (4.8, 5.0, 5.2)]
+    keep(tmp_path / "train-000-00000.npz", shards.keys[:1] * 3, [Painting(one.record, one.image, j) for j in limits])
+    sure = Gallery(shards, tmp_path)
+    assert (sure.right, sure.wrong) == ([], [])
+    run = verifier._Run(settings(generator_folder(), tmp_path, tmp_path / "run"), progress=False)
+    assert (run.gallery.right, run.gallery.wrong) == ([1, 2], [0])
+
+
 def test_noise_shows_in_how_grainy_a_patch_is():
     flat = torch.full((1, 3, 16, 16), 0.3)
     edge = flat.clone()

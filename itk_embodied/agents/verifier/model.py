@@ -69,8 +69,8 @@ class EditVerifier(ModelMixin, ConfigMixin):
 
 
 def grain(picture: Tensor, patch: int) -> Tensor:
-    """How much a pixel differs from those around it, by patches: (B, 3, H, W) in -1..1 to (B, 1, rows, columns), about
-    -1 for a flat patch and 1 for noise over half the range of values."""
+    """How much a pixel differs from those around it, by patches: (B, 3, H, W) in -1..1 to (B, 1, rows, columns), -1
+    for a flat patch, about 0.4 for even noise over half the range of values, 1 for a mean square of 1."""
     rough = picture.float() - F.avg_pool2d(F.pad(picture.float(), (1, 1, 1, 1), mode="replicate"), 3, stride=1)
     energy = F.avg_pool2d(rough.square().mean(1, keepdim=True), patch)
     return (energy + _FLAT).log10() / 2 + 1
