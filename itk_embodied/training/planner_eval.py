@@ -1,7 +1,8 @@
 """How good is a planner on held-out scenes: is its plan right, carried out symbolically on the true state?
 
 ``python -m itk_embodied.training.planner_eval --checkpoint DIR`` asks through the same adapter as at run time; with
-``--batched`` many at once and without constraints, which is faster and counts malformed answers as wrong.
+``--batched`` many at once and without constraints, which is faster and counts malformed answers as wrong. ``--suite``
+asks about the tasks of closed-loop suites instead, without moving anything.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+import PIL.Image
 import torch
 from tqdm import tqdm
 
@@ -27,8 +29,10 @@ from itk_embodied.types import Image, Plan, Task
 from itk_sim.errors import SimError
 from itk_sim.language import instruction, parse_instruction
 from itk_sim.planning import plan_achieves
+from itk_sim.scene import SceneSpec
 from itk_sim.splits import Combinations
-from itk_sim.symbols import SceneState
+from itk_sim.suites import SUITES, build
+from itk_sim.symbols import Predicate, SceneState
 from itk_sim.tasks import TaskSpec, sample_task
 from itk_sim.wording import Split
 
@@ -41,7 +45,7 @@ SPLITS: Mapping[str, tuple[Split, Combinations]] = {
     "combinations": ("train", "held-out"),
 }
 """Always on held-out scenes: training wording and combinations, wording never seen, combinations never planned."""
-_SCENES = 200
+_SCENES, _FRAME_PX, _SIDE_PX = 200, 256, 128
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,15 @@ class Answered:
     wanted: str
 
 
-def judge_plan(plan: Plan, task: TaskSpec, state: SceneState) -> bool:
-    """A feasible task's plan reaches its goal; an impossible one's paints nothing."""
-    if not task.steps:
+def judge_plan(plan: Plan, goal: Sequence[Predicate], state: SceneState) -> bool:
+    """A plan reaches its ``goal``; that of a task that cannot be met, which has none, paints nothing."""
+    if not goal:
         return not plan.image_steps
     try:
         steps = [parse_instruction(step.instruction or "") for step in plan.image_steps]
     except SimError:
         return False
-    return bool(steps) and plan_achieves(steps, state, task.goal)
+    return bool(steps) and plan_achieves(steps, state, goal)
 
 
 def ask_one_by_one(planner: Planner) -> Answerer:
@@ -100,16 +104,41 @@ def evaluate(ask: Answerer, shards: ShardSet, count: int, split: str, seed: int 
     return [judge_answer(text, task, r.before_state) for text, task, r in zip(raw, tasks, records, strict=True)]
 
 
+def evaluate_suite(ask: Answerer, name: str, count: int, seed: int = 0) -> list[Answered]:
+    """Ask about the tasks of a closed-loop suite (`itk_sim.suites`), each in its scene; nothing is carried out."""
+    from itk_embodied.mesa import load_triton_first
+
+    load_triton_first()
+    from itk_sim.table import Table
+
+    lines, states, frames = build(name, count, seed), [], []
+    with Table() as table:
+        for line in tqdm(lines, desc=f"scenes of {name}"):
+            states.append(table.reset(SceneSpec.from_json(line["scene"])))
+            frames.append(table.render("front", _FRAME_PX))
+    answered = []
+    for raw, line, state in zip(ask(frames, [line["text"] for line in lines]), lines, states, strict=True):
+        goal = [tuple(predicate) for predicate in line["goal"]]
+        right, planned = _judged(raw, goal, state)
+        answered.append(Answered(line["family"], right, line["text"], planned, json.dumps(goal)))
+    return answered
+
+
 def judge_answer(raw: str, task: TaskSpec, state: SceneState) -> Answered:
     """A planner's whole text against the task's truth. What breaks the contract is wrong."""
-    try:
-        plan = parse_plan(raw)
-        planned = "; ".join(step.instruction or f"({step.auxiliary_text})" for step in plan.steps)
-        right = judge_plan(plan, task, state)
-    except ModelOutputError as error:
-        right, planned = False, f"malformed: {error}"
+    right, planned = _judged(raw, task.goal, state)
     wanted = "; ".join(instruction(step) for step in task.steps) or f"({task.refusal})"
     return Answered(task.family, right, task.text, planned, wanted)
+
+
+def _judged(raw: str, goal: Sequence[Predicate], state: SceneState) -> tuple[bool, str]:
+    """Whether a planner's text is right, and what it plans."""
+    try:
+        plan = parse_plan(raw)
+    except ModelOutputError as error:
+        return False, f"malformed: {error}"
+    planned = "; ".join(step.instruction or f"({step.auxiliary_text})" for step in plan.steps)
+    return judge_plan(plan, goal, state), planned
 
 
 def summary(answered: Iterable[Answered]) -> dict[str, Any]:
@@ -141,7 +170,13 @@ def _batched(checkpoint: Path) -> Answerer:
     from itk_embodied.training.vlm_train import load_or_build_tokenizer
 
     model = Qwen3VLForConditionalGeneration.from_pretrained(checkpoint, dtype=torch.float32)
-    return BatchPlanner(model, load_or_build_tokenizer(checkpoint))
+    planner = BatchPlanner(model, load_or_build_tokenizer(checkpoint))
+
+    def answer(images: Sequence[Image], texts: Sequence[str]) -> list[str]:
+        small = (PIL.Image.fromarray(i).resize((_SIDE_PX, _SIDE_PX), PIL.Image.Resampling.BOX) for i in images)
+        return planner([np.asarray(image) for image in small], texts)  # as the adapter's processor makes them small
+
+    return answer
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -149,6 +184,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--checkpoint", type=Path, default=Path("itk_embodied/checkpoints/planner"))
     parser.add_argument("--data", type=Path, default=Path("data/pairs"))
     parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument(
+        "--suite", action="append", choices=sorted(SUITES), metavar="NAME", help="a closed-loop suite; may be repeated"
+    )
     parser.add_argument("--batched", action="store_true", help="many at once, unconstrained")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, default=None)
@@ -157,8 +195,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     ask = _batched(args.checkpoint) if args.batched else _adapter(args.checkpoint)
     record = {}
-    for split in SPLITS:
-        answered = evaluate(ask, ShardSet(args.data, "held-out"), args.tasks, split, args.seed)
+    for split in args.suite or SPLITS:
+        if args.suite:
+            answered = evaluate_suite(ask, split, args.tasks, args.seed)
+        else:
+            answered = evaluate(ask, ShardSet(args.data, "held-out"), args.tasks, split, args.seed)
         record[split] = summary(answered)
         for a in [a for a in answered if not a.right][: args.failures]:
             print(f"  [{a.family}] {a.text!r}\n     planned: {a.planned}\n     wanted:  {a.wanted}")

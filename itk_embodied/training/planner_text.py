@@ -28,15 +28,30 @@ HARD = ("tower", "sort", "sort", "swap", "every_cube", "clear_table", "chain", "
 HARD_SHARE = 0.5
 BY_PLACE = 0.9
 """So many cubes that may be called by their places ("the leftmost cube"), more than people do: it is hard to learn."""
-SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE, LOUD_SHARE = 0.12, 0.12, 0.12, 0.3, 0.04
+SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE, LOUD_SHARE = 0.12, 0.15, 0.15, 0.3, 0.04
+INTO_SHARE, SMALL_SHARE = 0.1, 0.12
+"""How often a text has no known word for "in" or "on" a bowl, mat or drawer; and handles its small words freely."""
 
 RETOLD_SHARE, COINED_COLOUR_SHARE = 0.5, 0.25
 """How often a told scene has its colour words exchanged, and how often one of these for a word that no language has."""
 
 Value = TypeVar("Value")
 
-_VERBS = re.compile(r"\b(put|place|move|set|bring|position|lay|drop|stack|pile|rest|slide|shift|carry|get)\b", re.I)
 _COLOURS = "red|green|blue|yellow|orange|purple|white|teal|pink|grey|gray"
+_VERBS = re.compile(r"\b(put|place|move|set|bring|position|lay|drop|stack|pile|rest|slide|shift|carry|get)\b", re.I)
+_INTO = re.compile(
+    r"\b(?:in to|into|inside of|inside|in|onto|on to|on top of|on)"
+    rf"(?= (?:(?:the|that|this|my) )?(?:(?:{_COLOURS}) )?"
+    r"(?:bowl|dish|basin|container|mat|pad|placemat|drawer|cabinet)\b)",
+    re.I,
+)
+"""What such a place is said with; the place tells what is meant."""
+_SMALL = re.compile(
+    r"\b(?:the|that|this|my|please|just|now|robot|can|could|will|would|you|i|want|need|like|to|should|must|"
+    r"make|let|sure|have|be|is|it|and|for|me|go|take|get|grab|pick|up)\b",
+    re.I,
+)
+"""Words that a sentence can lose, or have others for, and still say what is to be where."""
 _THING = re.compile(rf"\b({_COLOURS}) (cube|block|box|brick|bowl|dish|basin|container|mat|pad|placemat)\b", re.I)
 _COLOUR = re.compile(rf"\b({_COLOURS})\b", re.I)
 _WARMTH = re.compile(r"warm|cool|cold", re.I)
@@ -78,14 +93,19 @@ def drawn_task(state: SceneState, rng: np.random.Generator) -> TaskSpec:
 
 
 def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
-    """The task's text as people also write it: with slips, stray words around it, and verbs nobody has heard."""
+    """The task's text as people also write it: with slips, stray words around it, words that nobody has heard in it."""
     text = task.text
     if task.feasible and rng.random() < COINED_SHARE:
-        text = _VERBS.sub(_coined(rng), text, count=1)
+        text = _VERBS.sub(_coined(rng), text, count=int(rng.integers(2)))
+    if task.feasible and rng.random() < INTO_SHARE:
+        odd = _coined(rng) if rng.random() < 0.7 else f"{_coined(rng)} {_coined(rng)}"
+        text = _INTO.sub(odd, text, count=int(rng.integers(2)))
+    if rng.random() < SMALL_SHARE:
+        text = _smaller(text, rng)
     if task.feasible and rng.random() < THING_SHARE:
         text = _THING.sub(lambda match: _renamed(match[1], match[2], rng), text)
     if rng.random() < STRAY_SHARE:
-        words = _STRAY.split()
+        words = _STRAY.split() if rng.random() < 0.7 else [_coined(rng) for _ in range(4)]
         start = int(rng.integers(len(words)))
         stray = " ".join(words[start : start + int(rng.integers(1, 5))])
         mark = str(rng.choice([", ", ": ", " - ", "... ", " "]))
@@ -136,6 +156,17 @@ def _held_out() -> tuple[set[str], set[tuple[str, str]]]:
 def _coined(rng: np.random.Generator) -> str:
     """A word that no language has."""
     return "".join(f"{rng.choice(_STARTS)}{rng.choice(_VOWELS)}" for _ in range(int(rng.integers(2, 4))))
+
+
+def _smaller(text: str, rng: np.random.Generator) -> str:
+    """Some of the small words left out, or others put in their place."""
+    lost, odd = rng.uniform(0.1, 0.5), rng.uniform(0.0, 0.4)
+
+    def other(match: re.Match[str]) -> str:
+        draw = rng.random()
+        return "" if draw < lost else _coined(rng) if draw < lost + odd else match[0]
+
+    return re.sub(r"  +", " ", _SMALL.sub(other, text)).strip() or text
 
 
 def _renamed(colour: str, noun: str, rng: np.random.Generator) -> str:

@@ -178,9 +178,10 @@ def sort(draw: Draw) -> Draft | None:
         return None
     if not by_warmth and len(first) + len(second) < 3:  # that would be a chain, which keeps the order of the sentence
         return None
-    order = in_plan_order([*first, *second], draw.state)
-    intents = tuple(intent for cube in order for intent in (*one, *two) if intent[1] == cube)
     warm_first = draw.chance(0.5)
+    said = [intent[1] for intent in ((*one, *two) if warm_first else (*two, *one))]
+    order = in_plan_order(said, draw.state, said)
+    intents = tuple(intent for cube in order for intent in (*one, *two) if intent[1] == cube)
 
     def words(say: Wording) -> list[Clause]:
         groups = [_listed(first, say), _listed(second, say)]

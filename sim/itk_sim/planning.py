@@ -10,7 +10,8 @@ An intent is a predicate that is to be made true (``("in", "red cube", "teal bow
   intents that need it: leave it as found. An ``open`` intent asks for it to stay open: only a ``closed`` one ends that.
 - A swap takes three steps once both are free: a goes on the table, b where a was, a where b was. Where it was is the
   thing it was in or on, or else its cell ("at"). If one lies on the other, the lower one ends on top of the upper one.
-- Every cube, clearing and sorting go cube by cube in the order of ``CUBES``, what is on top of a cube before it.
+- Every cube and clearing go cube by cube in the order of ``CUBES``, what is on top of a cube before it. So does
+  sorting, group by group as they are said.
 """
 
 from __future__ import annotations
@@ -54,10 +55,10 @@ def covers(name: str, state: SceneState) -> tuple[str, ...]:
     return tuple(above)
 
 
-def in_plan_order(cubes: Iterable[str], state: SceneState) -> tuple[str, ...]:
-    """The order in which a set of cubes is dealt with: as in ``CUBES``, but what is on top of a cube goes before it."""
+def in_plan_order(cubes: Iterable[str], state: SceneState, order: Sequence[str] = CUBES) -> tuple[str, ...]:
+    """The ``order`` in which a set of cubes is dealt with, but what is on top of a cube goes before it."""
     wanted, ordered = set(cubes), dict[str, None]()
-    for cube in CUBES:
+    for cube in order:
         if cube in wanted:
             ordered.update(dict.fromkeys(name for name in (*covers(cube, state), cube) if name in wanted))
     return tuple(ordered)

@@ -9,7 +9,7 @@ from itk_embodied import PipelineConfig, VisualSubgoalPipeline
 from itk_embodied.agents.base import CallContext
 from itk_embodied.evaluation import closed_loop
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Goals, may_move, summary
-from itk_embodied.types import Image
+from itk_embodied.types import Frame, Image, SequenceStatus, Task
 
 pytest.importorskip("itk_sim.table")  # before mujoco itself, so that it picks a renderer that needs no screen
 
@@ -121,6 +121,21 @@ def test_no_round_follows_one_that_got_nowhere(table: Table) -> None:
     pipeline = loop(table, "put the red cube in the teal bowl", goals=Goals.GENERATED, accepts=False).pipeline
     episode = ClosedLoop(table, pipeline, Goals.GENERATED, rounds=3).episode(LINE)
     assert episode.rounds == 1 and not episode.success
+
+
+def test_no_round_follows_where_a_step_in_between_was_left_out(table: Table) -> None:
+    """The second of three is shown unverified: where the third was acted on too, what is done is no beginning."""
+    steps = [f"put the {what}" for what in ("red cube in the teal bowl", "blue cube on the grey mat")]
+    steps.append("put the green cube in the teal bowl")
+    config = PipelineConfig(max_attempts=1, continue_after_unverified=True)
+    critic = ScriptedCritic(True, False, True)
+    pipeline = VisualSubgoalPipeline(ScriptedPlanner(plan_of(*steps)), NoiseGenerator(), critic, config)
+    sequence = pipeline(Frame(table.render("front", 128), frame_id="front"), Task(LINE["text"]))
+    assert sequence.status is SequenceStatus.PARTIAL
+    left = closed_loop._what_is_left(sequence, 1)
+    assert left is not None and left.plan is not None
+    assert [step.instruction for step in left.plan.image_steps] == steps[1:]
+    assert closed_loop._what_is_left(sequence, 2) is None
 
 
 def test_the_summary_counts_per_family(table: Table) -> None:

@@ -14,6 +14,7 @@ from itk_embodied.training.planner_text import drawn_task
 from itk_embodied.training.shards import ShardSet
 from itk_sim.planning import oracle_plan
 from itk_sim.symbols import SceneState
+from itk_sim.tasks import sample_task
 
 IN = ("in", "red cube", "teal bowl")
 ACROSS = {"red cube": 0.5, "green cube": 0.1, "blue cube": 0.9, "teal bowl": 0.3, "grey mat": 0.7, "drawer": 0.95}
@@ -118,3 +119,20 @@ def test_every_task_can_be_read_off_its_thought() -> None:
         if task.feasible:
             assert len(wishes) == len(task.intents) and oracle_plan(task.intents, state) == task.steps
     assert refused >= 5
+
+
+def test_a_refusal_of_two_parts_tells_them_as_the_text_does() -> None:
+    shards, rng = ShardSet(pairs_folder()), np.random.default_rng(9)
+    two = 0
+    for _ in range(1500):
+        task = sample_task(shards[int(rng.integers(len(shards)))].before_state, rng, "impossible")
+        first = [(intent[1].split()[0]) for intent in task.intents if len(intent) == 3]
+        text = task.text.lower()
+        if len(first) < 2 or len(set(first)) < 2 or re.search(r"\b(before|after|but first)\b", text):
+            continue
+        at = [text.find(colour) for colour in first]
+        if -1 in at or any(text.count(colour) > 1 for colour in first):
+            continue  # called otherwise, or more than once
+        two += 1
+        assert at == sorted(at), (task.text, task.intents)
+    assert two >= 10

@@ -229,3 +229,24 @@ def test_cubes_are_called_by_their_places_as_often_as_asked() -> None:
         return float(np.mean([any(word in task.text.lower() for word in ("most ", "farthest")) for task in drawn]))
 
     assert share(0.0) == 0 and share(1.0) > 0.05
+
+
+def test_a_sort_goes_group_by_group_as_they_are_said() -> None:
+    rng, swapped = np.random.default_rng(5), 0
+    for seed in range(60):
+        state = random_state(seed, min_bowls=2, drawer=False)
+        if any(below in CUBES for below in state.support.values()):
+            continue  # what is on top goes first
+        try:
+            task = sample_task(state, rng, "sort")
+        except SimError:
+            continue
+        places = list(dict.fromkeys(intent[2] for intent in task.intents))
+        assert [intent[2] for intent in task.intents] == sorted((i[2] for i in task.intents), key=places.index)
+        for place in places:
+            cubes = [intent[1] for intent in task.intents if intent[2] == place]
+            assert cubes == [cube for cube in CUBES if cube in cubes]
+        named = [task.text.lower().find(place.split()[0]) for place in places if place in BOWLS]
+        assert named == sorted(named)
+        swapped += [intent[1] for intent in task.intents] != [c for c in CUBES if c in {i[1] for i in task.intents}]
+    assert swapped > 5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,19 +14,23 @@ import torch
 from tiny_pairs import pairs_folder
 from transformers import PreTrainedTokenizerFast
 
-from itk_embodied.agents.contracts import parse_plan
+from itk_embodied.agents.contracts import format_plan, parse_plan
 from itk_embodied.agents.qwen3vl.tiny import TinySize, build_model, build_tokenizer, deepened
 from itk_embodied.errors import InputError
-from itk_embodied.training import planner_eval
+from itk_embodied.training import planner_eval, planner_text
 from itk_embodied.training.planner_data import blind_example, plan_question, planner_example
-from itk_embodied.training.planner_eval import evaluate, judge_plan
+from itk_embodied.training.planner_eval import evaluate, evaluate_suite, judge_plan
 from itk_embodied.training.planner_text import drawn_task, recoloured, retelling, roughened
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.training.vlm_batch import IGNORED, Packer
 from itk_embodied.training.vlm_fast import speed_up
 from itk_embodied.training.vlm_text import corpus, listing
 from itk_embodied.training.vlm_train import TinyTrainer, TinyTraining
+from itk_embodied.types import PlanStep
 from itk_sim.errors import SimError
+from itk_sim.language import instruction
+from itk_sim.suites import build
+from itk_sim.symbols import Step
 
 SIZE = TinySize(vision_width=32, vision_layers=2, width=48, layers=2, heads=6, mlp=64)
 
@@ -62,7 +67,28 @@ def test_rough_text_keeps_its_colours_whole_or_is_one_slip_away(shards: ShardSet
         changed += text != task.text
         said, left = (re.findall(r"\b(?:red|blue|teal)\b", t.lower()) for t in (task.text, text))
         assert left == said or len(left) == len(said) - 1, "more than one colour was lost"
-    assert 20 < changed < 120
+    assert 20 < changed < 150
+
+
+def test_only_words_that_a_text_can_do_without_are_left_out_or_coined(shards: ShardSet, monkeypatch) -> None:
+    for share in ("SLIP_SHARE", "STRAY_SHARE", "COINED_SHARE", "THING_SHARE", "LOUD_SHARE"):
+        monkeypatch.setattr(planner_text, share, 0.0)
+    monkeypatch.setattr(planner_text, "SMALL_SHARE", 1.0)
+    monkeypatch.setattr(planner_text, "INTO_SHARE", 1.0)
+    rng = np.random.default_rng(4)
+    telling = re.compile(
+        r"\b(?:red|green|blue|yellow|orange|purple|cube|block|bowl|dish|mat|drawer|table|left|right|behind|front|top|of"
+        r"|open|close|swap|sort|under|middle|bottom|out|off|from|all|every|but|except|before|after|then|no|nothing)\b"
+    )
+    into = 0
+    for _ in range(150):
+        task = drawn_task(shards[int(rng.integers(len(shards)))].before_state, rng)
+        text = roughened(task, rng)
+        said = task.text.lower().replace("on top of", "on").replace("inside of", "in")
+        kept = text.lower().replace("on top of", "on").replace("inside of", "in")
+        assert telling.findall(kept) == telling.findall(said)
+        into += len(re.findall(r"\b(?:in|into|on|onto)\b", said)) > len(re.findall(r"\b(?:in|into|on|onto)\b", kept))
+    assert into > 20
 
 
 def test_a_blind_answer_is_a_right_plan_and_its_listing_is_not_learnt(shards: ShardSet, tokenizer) -> None:
@@ -187,7 +213,7 @@ def test_a_refused_task_is_right_only_without_pictures_to_paint(shards: ShardSet
     rng = np.random.default_rng(6)
     state = shards[0].before_state
     task = next(task for task in (drawn_task(state, rng) for _ in range(400)) if not task.feasible)
-    assert judge_plan(parse_plan(_answer(state, task)), task, state)
+    assert judge_plan(parse_plan(_answer(state, task)), task.goal, state)
 
 
 def _answer(state, task) -> str:
@@ -209,3 +235,23 @@ def test_a_split_that_no_scene_has_is_an_error(shards: ShardSet, monkeypatch: py
     monkeypatch.setattr(planner_eval, "sample_task", none)
     with pytest.raises(InputError, match="make more pairs"):
         evaluate(nothing, shards, 3, "combinations")
+
+
+def test_a_suite_is_asked_about_in_its_own_scenes() -> None:
+    """Goals of one step make right plans, a refusal is right where nothing can be done; all else is wrong."""
+    goals = {line["text"]: line["goal"] for name in ("single", "impossible") for line in build(name, 3, 3)}
+    seen: list[np.ndarray] = []
+
+    def perfect(images: Sequence[np.ndarray], texts: Sequence[str]) -> list[str]:
+        seen.extend(images)
+        said = [[instruction(Step("place", obj, rel, to)) for rel, obj, to in goals[text]] for text in texts]
+        refused = (PlanStep(1, "refuse", None, None, "No."),)
+        plans = [tuple(PlanStep(1, "put", one, one) for one in steps) or refused for steps in said]
+        return [format_plan(plan, thought="seen") for plan in plans]
+
+    for name in ("single", "impossible"):
+        answered = evaluate_suite(perfect, name, 3, 3)
+        assert [a.text in goals and a.right for a in answered] == [True] * 3, answered
+        assert not any(a.right for a in evaluate_suite(lambda images, texts: ["{}"] * len(texts), name, 2, 3))
+    assert len(seen) == 6 and all(image.shape == (256, 256, 3) for image in seen)
+    assert len({image.tobytes() for image in seen}) == 6
