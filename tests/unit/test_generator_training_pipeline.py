@@ -9,7 +9,7 @@ from scripted import gradient_image
 
 torch = pytest.importorskip("torch")
 
-from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
+from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline, _spots  # noqa: E402
 from itk_embodied.agents.generators.detail import DetailHead  # noqa: E402
 from itk_embodied.agents.generators.words import StepReader, place_maps, places, split_words  # noqa: E402
 from itk_embodied.errors import InputError  # noqa: E402
@@ -160,7 +160,7 @@ def test_a_mask_half_open_is_taken_to_the_side_it_is_on():
     black = PIL.Image.fromarray(np.zeros((64, 64, 3), np.uint8))
     masks = {}
     for decision in (1.0, 3.0):
-        made.register_to_config(decision=decision)
+        made.register_to_config(decision=decision, reluctance=0.0, spots=None)
         masks[decision] = paint(made, black)[20:52, :, 0] / 255
     mild, firm = masks[1.0], masks[3.0]
     undecided = (mild > 0.2) & (mild < 0.8)
@@ -168,6 +168,23 @@ def test_a_mask_half_open_is_taken_to_the_side_it_is_on():
     assert (firm * (1 - firm)).mean() < 0.7 * (mild * (1 - mild)).mean()
     clear = np.abs(mild - 0.5) > 0.02
     np.testing.assert_array_equal((firm > 0.5)[clear], (mild > 0.5)[clear])
+    made.register_to_config(decision=1.0, reluctance=1.0)
+    reluctant = paint(made, black)[20:52, :, 0] / 255
+    assert (reluctant <= mild + 0.01).all() and (reluctant[undecided] < mild[undecided] - 0.1).mean() > 0.9
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 9])
+def test_a_picture_changes_in_so_many_spots_those_of_the_largest_change(most: int) -> None:
+    mask, change = torch.full((1, 64, 64), 0.02), torch.zeros(3, 64, 64)
+    corners = [(4, 4), (4, 40), (40, 4), (40, 40)]
+    for (y, x), side, strength in zip(corners, (8, 14, 8, 8), (0.9, 0.2, 0.5, 0.1), strict=True):
+        mask[0, y : y + side, x : x + side] = 0.95
+        change[:, y : y + side, x : x + side] = strength  # of change in all: 58, 39, 32, 6
+    kept = _spots(change, mask, most)
+    assert [bool(kept[0, y, x]) for y, x in corners] == [i < most for i in range(4)]
+    assert kept.shape == mask.shape and set(kept.unique().tolist()) == {0.0, 1.0}
+    assert kept[0, 2, 2] == 1 and kept[0, 0, 0] == 0, "what is around a spot belongs to it, three pixels wide"
+    assert not _spots(change, torch.full_like(mask, 0.6), most).any(), "nothing is open enough"
 
 
 def test_the_detail_head_adds_nothing_untrained_and_sees_single_pixels():
