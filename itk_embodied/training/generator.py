@@ -31,6 +31,9 @@ from itk_sim.symbols import DRAWER
 REFRESH_STEPS = 500
 """After so many steps the data are looked through for what is new."""
 
+AROUND_PX = 4
+"""So far around what changes the content is to be right by itself."""
+
 USUAL_SHARE = 0.6
 SHARE_KEPT = {"left_of": 0.55, "right_of": 0.55, "in_front_of": 0.55, "behind": 0.55, "at": 0.3}
 """Of the steps that have nothing to do with the drawer so many are trained on; of those that are easy, fewer."""
@@ -43,6 +46,26 @@ def share_kept(record: Record) -> float:
     if DRAWER in (step.obj, step.target, record.before_state.support.get(step.obj or "")) or step.verb != "place":
         return 1.0
     return SHARE_KEPT.get(record.kind, USUAL_SHARE)
+
+
+def edit_loss(
+    content: Tensor, mask: Tensor, frame: Tensor, edited: Tensor, changed: Tensor, config: GeneratorTraining
+) -> Tensor:
+    """What an edit costs: the pixels of what comes out, those of the content in and around the change, and the mask.
+
+    ``content``, ``frame`` (before) and ``edited`` (after): (B, 3, H, W) in -1..1; ``mask`` in 0..1 and ``changed``,
+    0 or 1: (B, 1, H, W).
+    """
+
+    def cost(error: Tensor) -> Tensor:
+        return 4 * (error**2 + config.crispness * error.abs())
+
+    mask = mask.clamp(1e-5, 1 - 1e-5)
+    weight = 1 + config.changed_weight * F.max_pool2d(changed, 3, 1, 1)
+    around = F.max_pool2d(changed, 2 * AROUND_PX + 1, 1, AROUND_PX)
+    whole = (weight * cost(frame + mask * (content - frame) - edited)).mean()
+    alone = config.content_weight * (1 + config.changed_weight) * cost(around * (content - edited)).mean()
+    return whole + alone + config.mask_weight * F.binary_cross_entropy(mask, changed, weight=1 + 10 * changed)
 
 
 def train_generator(config: GeneratorTraining, *, progress: bool = True) -> Path:
@@ -155,18 +178,14 @@ class _Run:
         config = self.config
         noise_source = torch.Generator().manual_seed(config.seed * 1_000_003 + self.course.seen)
         frame, edited, changed = (t.to(self.device) for t in (batch.frame, batch.edited, batch.changed))
-        weight = 1 + config.changed_weight * F.max_pool2d(changed, 3, 1, 1)
         instant = torch.rand(len(frame), generator=noise_source).to(self.device) ** 1.5
         start = frame + config.sigma * torch.randn(frame.shape, generator=noise_source).to(self.device)
         noisy = start + instant[:, None, None, None] * (edited - start)
         slots = [F.one_hot(batch.slots[:, i], len(values)).float() for i, values in enumerate(SLOTS)]
         maps = batch.maps.to(self.device)
         with torch.autocast(self.device, dtype=torch.bfloat16):
-            made, mask = self.model(noisy, frame, maps, instant, [slot.to(self.device) for slot in slots])
-        error = made.float() - edited
-        loss = 4 * (weight * (error**2 + config.crispness * error.abs())).mean()
-        mask = mask.float().clamp(1e-5, 1 - 1e-5)
-        loss = loss + config.mask_weight * F.binary_cross_entropy(mask, changed, weight=1 + 10 * changed)
+            content, mask = self.model(noisy, frame, maps, instant, [slot.to(self.device) for slot in slots])
+        loss = edit_loss(content.float(), mask.float(), frame, edited, changed, config)
         self.learner.step(loss, self.course)
         self.course.seen += len(frame)
         return float(loss.detach())

@@ -37,7 +37,10 @@ class GeneratorTraining:
             camera sees everything that can be moved in rows 10 to 26; half the raster costs half the time.
         detail_width: channels of the head for fine detail.
         sigma: noise of the flow's start. changed_weight: how much more a changed pixel's error counts.
-        crispness: how much a pixel's error counts beside its square: squares alone forgive faint traces and soft edges.
+        content_weight: how much the content's own error counts, in and around what changes, whatever the mask is there:
+            the mask's edge lies over content that would else be nobody's business, and leaves an outline of what was
+            there.
+        crispness: how much an error counts beside its square: squares alone forgive faint traces and soft edges.
         soften: share of samples of the last stage whose cubes are blurred a little, as generated ones are.
         reader_steps: batches of sentences that the reader is trained on first, if it is not in ``out`` yet.
         candidates: how often the exported pipeline paints a picture, to keep the one it is surest of.
@@ -60,6 +63,7 @@ class GeneratorTraining:
     words_width: int = 96
     detail_width: int = 128
     changed_weight: float = 20.0
+    content_weight: float = 0.5
     crispness: float = 0.1
     mask_weight: float = 0.05
     soften: float = 0.3
@@ -97,12 +101,9 @@ class Editor(nn.Module):
     def forward(
         self, noisy: Tensor, frame: Tensor, maps: Tensor, time: Tensor, shares: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Bands of noisy and given frames, and the slots, to the edited band's estimate and the change mask."""
+        """Bands of noisy and given frames, and the slots, to the content and the change mask of the edited band."""
         words = self.text_encoder.vectors(shares)
-        content, mask = predict(
-            self.unet, self.detail, self.patch, self.config.band[0], noisy, frame, maps, time, words
-        )
-        return frame + mask * (content - frame), mask
+        return predict(self.unet, self.detail, self.patch, self.config.band[0], noisy, frame, maps, time, words)
 
     def take_over(self, tensors: dict[str, Tensor]) -> int:
         """Load what has the same shape (all but the first and last layer, from another size); how many that were."""

@@ -17,7 +17,7 @@ from itk_embodied import cli  # noqa: E402
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
 from itk_embodied.agents.generators.words import places  # noqa: E402
 from itk_embodied.errors import ConfigError  # noqa: E402
-from itk_embodied.training.generator import train_generator  # noqa: E402
+from itk_embodied.training.generator import edit_loss, share_kept, train_generator  # noqa: E402
 from itk_embodied.training.generator_batches import make_batch  # noqa: E402
 from itk_embodied.training.generator_model import GeneratorTraining, new_reader  # noqa: E402
 from itk_embodied.training.generator_reader import random_state, train_reader  # noqa: E402
@@ -25,7 +25,7 @@ from itk_embodied.training.generator_report import by_kind, paint, sheet  # noqa
 from itk_embodied.training.generator_text import SLOTS, named_cells, slot_values  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_sim.language import grounded, instruction  # noqa: E402
-from itk_sim.symbols import Step  # noqa: E402
+from itk_sim.symbols import DIRECTIONS, Step  # noqa: E402
 
 
 def config(out, **changes) -> GeneratorTraining:
@@ -70,6 +70,33 @@ def test_the_weights_move_and_the_first_guess_is_no_change(tmp_path):
     train_generator(config(tmp_path / "b", samples=6, stages=((64, 1.0),)), progress=False)
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert any(not torch.equal(a[k], b[k]) for k in a if k.startswith("model.unet.conv_out"))
+
+
+def test_content_must_be_right_around_a_change_whatever_the_mask_is():
+    frame, edited, changed = torch.zeros(1, 3, 32, 64), torch.zeros(1, 3, 32, 64), torch.zeros(1, 1, 32, 64)
+    edited[..., 10:14, 20:24], changed[..., 10:14, 20:24] = 0.5, 1.0
+
+    def loss(content, mask=changed):
+        return float(edit_loss(content, mask, frame, edited, changed, GeneratorTraining()))
+
+    right, beside, far = edited.clone(), edited.clone(), edited.clone()
+    beside[..., 12, 26], far[..., 12, 40] = 0.8, 0.8  # neither is seen: the mask is shut there
+    assert (
+        loss(right) < 1e-3 and loss(far) == pytest.approx(loss(right), abs=1e-6) and loss(beside) > loss(right) + 1e-3
+    )
+    assert loss(right, torch.zeros_like(changed)) > loss(right)
+    spoilt = edited.clone()
+    spoilt[..., 12, 22] = -0.5
+    assert loss(spoilt) > loss(beside), "what is seen counts more"
+
+
+def test_every_step_of_the_drawer_is_trained_on_and_easy_ones_seldom():
+    shards = ShardSet(pairs_folder())
+    for record in shards:
+        step = record.step
+        drawer = step.verb != "place" or step.target == "drawer" or record.before_state.support[step.obj] == "drawer"
+        usual = 0.3 if record.kind == "at" else 0.55 if record.kind in DIRECTIONS else 0.6
+        assert share_kept(record) == (1.0 if drawer else usual)
 
 
 def test_another_run_can_start_from_a_pipeline(tmp_path):
