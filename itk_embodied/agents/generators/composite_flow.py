@@ -123,7 +123,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         band: list[int] | None = None,
         candidates: int = 1,
         decision: float = 3.0,
-        reluctance: float = 1.0,
+        reluctance: float = 1.5,
         spots: int | None = 2,
     ) -> None:
         super().__init__()
