@@ -324,7 +324,8 @@ def save_composite_flow(folder: Path) -> Path:
         attention_head_dim=8,
         norm_num_groups=8,
     )
-    torch.nn.init.constant_(unet.conv_out.bias, 2.0)  # an open change mask, so that the random content shows
+    with torch.no_grad():
+        unet.conv_out.bias[3 * patch * patch :] = 8.0  # an open change mask, so that the random content shows
     words = StepReader(["put", "red", "cube"], [["none", "in"], ["none", "red cube"]], width=32, layers=1)
     detail = DetailHead(unet.config.out_channels, unet.config.in_channels, width=8, layers=1)
     CompositeFlowEditPipeline(unet=unet, detail=detail, text_encoder=words, patch=patch).save_pretrained(folder)
