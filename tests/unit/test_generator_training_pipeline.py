@@ -146,6 +146,22 @@ def test_a_real_frame_of_one_colour_is_no_problem(pipeline):
     assert paint(pipeline, PIL.Image.fromarray(gradient_image())).shape == gradient_image().shape
 
 
+def test_what_is_painted_keeps_to_so_many_spots(pipeline):
+    before = np.asarray(picture(64, 64))  # the model's own size: nothing is scaled
+    changed = {}
+    for spots in (0, 1, 2, None):
+        limited = CompositeFlowEditPipeline(**pipeline.components, **{**_settings(pipeline), "spots": spots})
+        limited.set_progress_bar_config(disable=True)
+        changed[spots] = (paint(limited, PIL.Image.fromarray(before)) != before).any(-1)
+    assert not changed[0].any() and changed[1].any()
+    for fewer, more in ((1, 2), (2, None)):
+        assert not (changed[fewer] & ~changed[more]).any() and changed[fewer].sum() < changed[more].sum()
+
+
+def _settings(pipeline) -> dict:
+    return {key: pipeline.config[key] for key in ("patch", "band", "sigma", "candidates", "decision", "reluctance")}
+
+
 def test_a_mask_half_open_is_taken_to_the_side_it_is_on():
     torch.manual_seed(0)
     editor = Editor(64, GeneratorTraining(channels=(16, 16, 32), words_width=32))
