@@ -45,6 +45,8 @@ FRAME_PX, SIZE_PX, SHARD_WALKS = 256, 128, 50
 PAINTED = 0.75
 """Share of the steps after which the walk goes on from what the generator painted; else from the truth."""
 DENOISING_STEPS, CANDIDATES = 8, (1, 1, 3)
+PICTURES = 2
+"""A painted step is painted so often: of one step, critics see right pictures and wrong ones."""
 CHANGED = 6
 """Pixels that differ by more than this in any channel belong to the change, with four pixels around."""
 TRACE = 24
@@ -103,11 +105,11 @@ class WalkMaker:
             for one in walker.walk(np.random.default_rng([self.seed, 97, number, index]), is_held_out(number))
         ]
         name = shard_folder(Path(self.out), number).name
-        paintings = {(name, row): one for row, (_, one) in enumerate(walked) if one is not None}
+        paintings = [((name, row), one) for row, (_, painted) in enumerate(walked) for one in painted]
         with new_shard(Path(self.out), number) as staging:
             write_records(staging, [record for record, _ in walked], SIZE_PX)
-            keep(staging / PAINTINGS_FILE, list(paintings), list(paintings.values()))
-        right = sum(one.judged.success for one in paintings.values())
+            keep(staging / PAINTINGS_FILE, [key for key, _ in paintings], [one for _, one in paintings])
+        right = sum(one.judged.success for _, one in paintings)
         return {"steps": len(walked), "painted": len(paintings), "right": right}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -125,9 +127,9 @@ class Walker:
     table: Table
     paint: Painter
 
-    def walk(self, rng: np.random.Generator, held_out: bool) -> Iterator[tuple[Record, Painting | None]]:
+    def walk(self, rng: np.random.Generator, held_out: bool) -> Iterator[tuple[Record, tuple[Painting, ...]]]:
         """The steps of one task, each with the picture it starts from and the truth it should come to, and what was
-        painted, if it was."""
+        painted, if it was. The walk goes on from the first of these, where it is right."""
         truth = Truth(self.table, rng, SIZE_PX)
         _, _, task = draw_task(self.table, rng, held_out=held_out, least_steps=_LEAST_STEPS)
         picture = self.table.render("front", FRAME_PX)
@@ -139,13 +141,13 @@ class Walker:
             reached = self.table.render("front", FRAME_PX)
             goal = _without_traces(picture, clean, reached, record)
             record = replace(record, after=small(goal))
-            painting = None
+            paintings: tuple[Painting, ...] = ()
             if rng.random() < PAINTED:
-                image = self.paint(picture, step, rng)
-                painting = Painting.of(record, small(image))
-                if truth.follow(record, painting.image):
-                    goal = image
-            yield record, painting
+                images = [self.paint(picture, step, rng) for _ in range(PICTURES)]
+                paintings = tuple(Painting.of(record, small(image)) for image in images)
+                if truth.follow(record, paintings[0].image):
+                    goal = images[0]
+            yield record, paintings
             picture = goal
 
     def _more(self, rng: np.random.Generator, held_out: bool) -> Iterator[tuple[Step, str]]:

@@ -65,12 +65,12 @@ def records() -> list[Record]:
     return drawn(ShardSet(pairs_folder(), "held-out"), 6, 0)
 
 
-def measured(records, critic, attempts, *, fails_first=True):
+def measured(records, critic, attempts, *, fails_first=True, truly=False):
     pipeline = VisualSubgoalPipeline(
         ScriptedPlanner(), Painter(records, fails_first), critic, PipelineConfig(max_attempts=attempts)
     )
     judged = not isinstance(critic, NoCritic)
-    return summarise(list(paint_steps(pipeline, records, load_judge(), planned=True, judged=judged)))
+    return summarise(list(paint_steps(pipeline, records, load_judge(), planned=True, judged=judged, truly=truly)))
 
 
 def test_a_critic_that_sees_and_a_second_attempt_make_every_step_right(records: list[Record]) -> None:
@@ -84,6 +84,12 @@ def test_a_critic_that_sees_and_a_second_attempt_make_every_step_right(records: 
 def test_a_critic_that_always_says_true_is_caught(records: list[Record]) -> None:
     fooled = measured(records, ScriptedCritic(True), 2)
     assert fooled["false_accept"]["success_rate"] == 1 and fooled["right_of_verified"]["success_rate"] == 0
+
+
+def test_the_judge_as_critic_is_never_wrong(records: list[Record]) -> None:
+    """Whatever the pipeline's own critic would say."""
+    ceiling = measured(records, ScriptedCritic(True), 2, truly=True)
+    assert ceiling["right"]["success_rate"] == 1 == ceiling["balanced_accuracy"] and ceiling["calls_per_step"] == 2
 
 
 def test_the_best_of_several_seeds_is_the_one_the_critic_prefers() -> None:
@@ -217,6 +223,19 @@ def test_a_row_cut_short_goes_on_behind_its_last_episode(stacks, tmp_path: Path,
         for one in record["rows"][0]["closed_loop"]["put_in"]["per_episode"]:
             one["seconds"] = one["first_subgoal_seconds"] = 0
     assert again == whole
+
+
+def test_the_ceiling_is_measured_on_steps_alone(stacks, tmp_path: Path) -> None:
+    (name,) = [row.name for row in variants() if not row.closed]
+    record = run(
+        Ablation(tmp_path, data=pairs_folder(), suites=("put_in",), episodes=1, steps=2, battery=2, only=(name,))
+    )
+    (row,) = record["rows"]
+    assert row["closed_loop"] == {} and row["battery"] is None
+    assert row["painted"]["balanced_accuracy"] is None and row["painted"]["false_accept"]["successes"] == 0
+    assert "| critic the judge, T_max 3 |" in write_tables(record, tmp_path)[0].read_text()
+    with pytest.raises(InputError, match="'the judge'"):
+        Ablation(tmp_path, critics={"the judge": "any"})
 
 
 def test_the_command_stopped_by_hand_leaves_the_tables_of_whole_rows(stacks, tmp_path: Path, monkeypatch) -> None:

@@ -55,7 +55,7 @@ def test_the_next_step_starts_from_the_picture_where_it_is_right(table, monkeypa
     went_on = 0
     for walk in walked(table, Soft(table)):
         assert len(walk) >= 2
-        for (_, painting), (record, _) in pairwise(walk):
+        for (_, (painting, _)), (record, _) in pairwise(walk):
             if np.array_equal(record.before, painting.image):
                 went_on += 1
                 assert painting.judged.semantics > 4
@@ -65,8 +65,8 @@ def test_the_next_step_starts_from_the_picture_where_it_is_right(table, monkeypa
 def test_it_goes_on_from_the_truth_where_the_picture_is_wrong(table, monkeypatch):
     monkeypatch.setattr(walks, "PAINTED", 1.0)
     for walk in walked(table, lambda picture, step, rng: picture):
-        for (one, painting), (other, _) in pairwise(walk):
-            assert not painting.judged.success
+        for (one, paintings), (other, _) in pairwise(walk):
+            assert len(paintings) == walks.PICTURES and not any(painting.judged.success for painting in paintings)
             assert np.array_equal(other.before, one.after)
 
 
@@ -128,7 +128,8 @@ def test_shards_are_the_same_whoever_makes_them_and_feed_both_models(checkpoint,
     train, held_out = ShardSet(out), ShardSet(out, "held-out")
     assert len(train) >= 4 and len(held_out) >= 4
     gallery = Gallery(ShardSet(pairs_folder()), tmp_path / "none", walks=out)
-    assert 0 < len(gallery) <= len(train)
+    steps = {key for _, key, *_ in gallery._items}
+    assert 0 < len(steps) <= len(train) and len(gallery) == walks.PICTURES * len(steps)
     assert {len(gallery[i].image) for i in range(len(gallery))} == {128}
 
     config = GeneratorTraining(

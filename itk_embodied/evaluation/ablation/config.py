@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from itk_embodied.errors import InputError
-from itk_embodied.evaluation.ablation.variants import ONE_AGENT, OWN, Variant
+from itk_embodied.evaluation.ablation.variants import JUDGE, ONE_AGENT, OWN, Variant
 from itk_sim.suites import SUITES
 
 
@@ -43,15 +43,15 @@ class Ablation:
         unknown = [name for name in self.suites if name not in SUITES]
         if unknown:
             raise InputError(f"suite {unknown[0]!r} is unknown; allowed: {', '.join(SUITES)}")
-        for name in (OWN, ONE_AGENT):
+        for name in (OWN, ONE_AGENT, JUDGE):
             if name in self.critics:
                 raise InputError(f"a critic cannot be named {name!r}, for a row is named so; choose another name.")
 
     @property
     def stacks(self) -> dict[str, str]:
-        """The stack of every name that a row may give as its planner or critic."""
+        """The stack of every name that a row may give as its planner or critic; of the judge, which one."""
         one_agent = {} if self.one_agent is None else {ONE_AGENT: self.one_agent}
-        return {OWN: self.stack, **self.critics, **one_agent}
+        return {OWN: self.stack, JUDGE: self.judge, **self.critics, **one_agent}
 
     @property
     def settings(self) -> dict[str, Any]:

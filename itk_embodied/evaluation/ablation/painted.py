@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from itk_embodied.evaluation.ablation.parts import FixedPlanner
+from itk_embodied.evaluation.ablation.parts import FixedPlanner, TrueCritic
 from itk_embodied.evaluation.stats import Rate
 from itk_embodied.pipeline import VisualSubgoalPipeline
 from itk_embodied.training.judge import Judge, Subject
@@ -63,11 +63,13 @@ def paint_steps(
     *,
     planned: bool,
     judged: bool,
+    truly: bool = False,
     calls_per_attempt: int = 1,
     seed: int = 0,
     skipped: Callable[[int], bool] = lambda number: False,
 ) -> Iterator[PaintedStep]:
-    """``planned``: the prompt is the canonical instruction, else free wording. ``judged``: a real critic is asked.
+    """``planned``: the prompt is the canonical instruction, else free wording. ``judged``: a critic is asked,
+    ``truly``: the judge in the place of the pipeline's.
 
     Records that are ``skipped`` by their number are not painted; the others' pictures do not depend on it.
     """
@@ -76,15 +78,15 @@ def paint_steps(
             continue
         said = instruction(record.step)
         prompt = said if planned else word_step(record.step, np.random.default_rng([seed, 59, number]))
-        one_step = VisualSubgoalPipeline(
-            FixedPlanner(said, prompt), pipeline.generator, pipeline.critic, pipeline.config
-        )
+        subject = Subject.of(record)
+        critic = TrueCritic(judge, subject) if truly else pipeline.critic
+        one_step = VisualSubgoalPipeline(FixedPlanner(said, prompt), pipeline.generator, critic, pipeline.config)
         sequence = one_step(Frame(record.before), Task(said, seed=seed * 100_003 + number))
         (subgoal,) = sequence.subgoals or (None,)
         if subgoal is None:
             yield PaintedStep(number, record.kind, (), None, False, 0)
             continue
-        subject, tries, final = Subject.of(record), [], None
+        tries, final = [], None
         for attempt in subgoal.attempts:
             if attempt.image is None:
                 continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from itk_embodied.agents.base import CallContext, Critic, Generator
 from itk_embodied.pipeline import derive_seed
+from itk_embodied.training.judge import Judge, Subject
 from itk_embodied.types import Image, Plan, PlanStep, Task, Verdict
 
 
@@ -39,6 +40,19 @@ class NoCritic:
 
     def judge(self, before: Image, after: Image, instruction: str, prompt: str, context: CallContext) -> Verdict:
         return Verdict(True, prompt, 1.0)
+
+
+@dataclass(frozen=True, eq=False)
+class TrueCritic:
+    """The judge's word on one step's pictures: what a critic that is never wrong, and rewrites nothing, would bring."""
+
+    by: Judge
+    subject: Subject
+    name: str = "the-judge"
+
+    def judge(self, before: Image, after: Image, instruction: str, prompt: str, context: CallContext) -> Verdict:
+        found = self.by.judge(self.subject, after)
+        return Verdict(bool(found.success), prompt, float(found.overall) / 10)
 
 
 @dataclass(frozen=True)

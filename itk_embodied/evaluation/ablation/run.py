@@ -20,7 +20,7 @@ from itk_embodied.evaluation.ablation.config import Ablation
 from itk_embodied.evaluation.ablation.journal import Journal
 from itk_embodied.evaluation.ablation.painted import PaintedStep, drawn, paint_steps, summarise
 from itk_embodied.evaluation.ablation.paired import differences
-from itk_embodied.evaluation.ablation.variants import Variant, assemble, variants
+from itk_embodied.evaluation.ablation.variants import JUDGE, Variant, assemble, variants
 from itk_embodied.evaluation.closed_loop import ClosedLoop, Episode, summary
 from itk_embodied.pipeline import VisualSubgoalPipeline
 from itk_embodied.training.judge import Judge, load_judge
@@ -47,7 +47,7 @@ def collected(config: Ablation) -> dict[str, Any]:
     for row in wanted(config):
         found = _kept(_row_file(config, row), config.row_settings(row))
         if found is not None:
-            battery = None if row.critic is None else _battery(config, row.critic)
+            battery = None if row.critic in (None, JUDGE) else _battery(config, str(row.critic))
             rows.append(found | {"critic": row.critic, "battery": battery})
     return {
         **config.settings,
@@ -76,7 +76,8 @@ def wanted(config: Ablation) -> list[Variant]:
 
 def _critics(config: Ablation, rows: Sequence[Variant]) -> list[str]:
     """Every critic of these rows, once."""
-    return list(dict.fromkeys(row.critic for row in rows if row.critic is not None)) if config.battery else []
+    named = dict.fromkeys(row.critic for row in rows if row.critic not in (None, JUDGE))
+    return [str(name) for name in named] if config.battery else []
 
 
 def _row_file(config: Ablation, row: Variant) -> Path:
@@ -124,7 +125,8 @@ class _Measuring:
         pictures = shown(drawn(shards, config.battery, config.seed), config.seed) if self.critics else []
         lines = {name: list(build(name, config.episodes, config.seed)) for name in config.suites}
         total = len(pictures) * len(self.critics)
-        total += sum(sum(map(len, lines.values())) + len(records) * row.painted for row in self.rows)
+        episodes = sum(map(len, lines.values()))
+        total += sum(episodes * row.closed + len(records) * row.painted for row in self.rows)
         self.task = self.progress.add_task("ablation", total=total)
         for name in self.critics:
             self._say(f"critic {name}: battery")
@@ -155,7 +157,7 @@ class _Measuring:
             if row.painted and records:
                 self._say(f"{row.name}: steps")
                 measured["painted"] = self._paint(row, pipeline, records, judge, journal)
-            for suite, tasks in lines.items():
+            for suite, tasks in lines.items() if row.closed else ():
                 self._say(f"{row.name}: {suite}")
                 loop = ClosedLoop(table, pipeline, row.goals)
                 measured["closed_loop"][suite] = self._close(loop, suite, tasks, journal)
@@ -180,6 +182,7 @@ class _Measuring:
             judge,
             planned=row.planner is not None,
             judged=row.critic is not None and row.seeds == 1,
+            truly=row.critic == JUDGE,
             calls_per_attempt=row.seeds,
             seed=self.config.seed,
             skipped=there,

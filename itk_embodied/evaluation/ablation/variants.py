@@ -10,7 +10,7 @@ from itk_embodied.evaluation.ablation.parts import BestOfSeeds, NoCritic, NoGene
 from itk_embodied.evaluation.closed_loop import Goals
 from itk_embodied.pipeline import PipelineConfig, VisualSubgoalPipeline
 
-OWN, ONE_AGENT = "own", "one agent"
+OWN, ONE_AGENT, JUDGE = "own", "one agent", "the judge"
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Variant:
         seeds: more than 1: so many pictures per attempt, of which the critic picks one, and no prompt is rewritten.
         goals: what the policy is shown in the closed loop.
         painted: whether the row's pictures are judged one step at a time, too.
+        closed: whether there is a closed loop: the judge has no word on pictures that an arm acted on.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Variant:
     seeds: int = 1
     goals: Goals = Goals.GENERATED
     painted: bool = True
+    closed: bool = True
 
     @property
     def slug(self) -> str:
@@ -57,6 +59,7 @@ def variants(critics: Iterable[str] = (), *, one_agent: bool = False) -> tuple[V
         Variant("+ critic, T_max 5", max_attempts=5),
         *(Variant(f"critic {name}, T_max 3", critic=name) for name in critics),
         *([both] if one_agent else []),
+        Variant(f"critic {JUDGE}, T_max 3", critic=JUDGE, closed=False),
         Variant("3 seeds, critic as filter", max_attempts=1, seeds=3),
         # Its single steps are those of T_max 3: only the closed loop differs, where refused pictures are acted on.
         Variant("goals: unverified, T_max 3", goals=unverified, painted=False),
@@ -73,7 +76,7 @@ def assemble(
     config: PipelineConfig,
 ) -> VisualSubgoalPipeline:
     """The pipeline of a row. ``planners`` and ``critics`` have "own" and every other that a row may name."""
-    critic: Critic = NoCritic() if variant.critic is None else critics[variant.critic]
+    critic: Critic = NoCritic() if variant.critic in (None, JUDGE) else critics[str(variant.critic)]
     if variant.seeds > 1:
         generator = BestOfSeeds(generator, critic, variant.seeds)
     if variant.goals in (Goals.GROUND_TRUTH, Goals.DEGRADED):
