@@ -81,6 +81,17 @@ class Episode:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class _Acted:
+    """What a policy made of a sequence: a picture of the table after every goal image that it was handed, how many of
+    them it reached, and why it stopped; ``missed``: since it could not reach one."""
+
+    achieved: list[Image]
+    reached: int
+    stopped: str = ""
+    missed: bool = False
+
+
 @dataclass
 class ClosedLoop:
     """Runs task lines on one simulated table, one after another.
@@ -90,8 +101,8 @@ class ClosedLoop:
         pipeline: builds the plan and the goal images.
         goals: where the goal images come from.
         image_px: side of the camera frame, pixels.
-        rounds: how often a task may be asked for: where a sequence ends early and all its goals were reached, what is
-            left of the plan is painted again from a new camera frame.
+        rounds: how often a task may be asked for: where a sequence ends early, or the policy could not reach one of its
+            goals, what is left of the plan is painted again from a new camera frame.
         watch: called with every finished sequence and its images as achieved; for reports.
     """
 
@@ -117,11 +128,11 @@ class ClosedLoop:
             began_s = time.monotonic()
             sequences.append(sequence := self.pipeline(frame, task))
             seconds += time.monotonic() - began_s
-            done, achieved, stopped = self._execute(sequence, seed)
-            self.watch(sequence, achieved)
-            executed += done
-            verdicts.append(self._judge(line, before, sequence, stopped))
-            task = None if stopped else _what_is_left(sequence, done)
+            acted = self._execute(sequence, seed)
+            self.watch(sequence, acted.achieved)
+            executed += len(acted.achieved)
+            verdicts.append(self._judge(line, before, sequence, acted.stopped))
+            task = _what_is_left(sequence, acted)
         first, why = sequences[0], verdicts[-1]
         return Episode(
             id=str(line["id"]),
@@ -139,19 +150,19 @@ class ClosedLoop:
             at_once=not verdicts[0],
         )
 
-    def _execute(self, sequence: SubgoalSequence, seed: int) -> tuple[int, list[Image], str]:
-        """Hand the goal images to the policy, one by one. Returns how many, what was achieved, why it stopped."""
+    def _execute(self, sequence: SubgoalSequence, seed: int) -> _Acted:
+        """Hand the goal images to the policy, one by one, as far as it reaches them."""
         robot = SimRobot(self.table)
         policy = GoalImagePolicy(robot)
         achieved: list[Image] = []
         for number, image in enumerate(self._goal_images(sequence, seed), start=1):
             if isinstance(image, str):
-                return number - 1, achieved, image
+                return _Acted(achieved, number - 1, image)
             outcome = policy.act(image)
             achieved.append(self.table.render("front", self.image_px))
             if not outcome.done:
-                return number, achieved, f"policy at step {number}: {outcome.reason}"
-        return len(achieved), achieved, ""
+                return _Acted(achieved, number - 1, f"policy at step {number}: {outcome.reason}", missed=True)
+        return _Acted(achieved, len(achieved))
 
     def _goal_images(self, sequence: SubgoalSequence, seed: int) -> Iterator[Image | str]:
         """Goal images in order; a string ends them and says why."""
@@ -195,13 +206,15 @@ class ClosedLoop:
         return "disturbed: " + ", ".join(moved)
 
 
-def _what_is_left(sequence: SubgoalSequence, done: int) -> Task | None:
-    """The task to ask for next, where a sequence got somewhere and ended early; None where there is no such one."""
-    if sequence.status is not SequenceStatus.PARTIAL or sequence.plan is None:
+def _what_is_left(sequence: SubgoalSequence, acted: _Acted) -> Task | None:
+    """The task to ask for next, where a sequence ended early after it got somewhere, or where the policy could not reach
+    a goal; None where there is no such one."""
+    early = sequence.status is SequenceStatus.PARTIAL and not acted.stopped
+    if sequence.plan is None or not (early or acted.missed):
         return None
-    if any(subgoal.status is not SubgoalStatus.VERIFIED for subgoal in sequence.subgoals[:done]):
+    if any(subgoal.status is not SubgoalStatus.VERIFIED for subgoal in sequence.subgoals[: acted.reached]):
         return None  # a step in between was left out, so what was reached is not the plan's beginning
-    left = sequence.plan.after(done)
+    left = sequence.plan.after(acted.reached)
     # Without a plan the planner would be asked again, for what is done already.
     return None if left is None else replace(sequence.task, seed=sequence.task.seed + 1, plan=left)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from scripted import NoiseGenerator, ScriptedCritic, ScriptedPlanner, plan_of
 
@@ -132,10 +133,30 @@ def test_no_round_follows_where_a_step_in_between_was_left_out(table: Table) -> 
     pipeline = VisualSubgoalPipeline(ScriptedPlanner(plan_of(*steps)), NoiseGenerator(), critic, config)
     sequence = pipeline(Frame(table.render("front", 128), frame_id="front"), Task(LINE["text"]))
     assert sequence.status is SequenceStatus.PARTIAL
-    left = closed_loop._what_is_left(sequence, 1)
+    left = closed_loop._what_is_left(sequence, closed_loop._Acted([], 1))
     assert left is not None and left.plan is not None
     assert [step.instruction for step in left.plan.image_steps] == steps[1:]
-    assert closed_loop._what_is_left(sequence, 2) is None
+    assert closed_loop._what_is_left(sequence, closed_loop._Acted([], 2)) is None
+
+
+class Blank(TruePainter):
+    """Its first picture shows no cube to be moved; the others are right."""
+
+    name = "blank"
+
+    def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
+        painted = super().generate(image, prompt, context)
+        return painted if len(self.frames) > 1 else np.full_like(painted, 128)
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+def test_a_goal_that_the_policy_cannot_reach_is_painted_again_from_a_new_frame(table: Table, rounds: int) -> None:
+    planner, painter = ScriptedPlanner(plan_of("put the red cube in the teal bowl")), Blank(table)
+    pipeline = VisualSubgoalPipeline(planner, painter, ScriptedCritic(True), PipelineConfig(max_attempts=1))
+    episode = ClosedLoop(table, pipeline, Goals.GENERATED, rounds=rounds).episode(LINE)
+    assert episode.rounds == rounds == episode.images_executed == episode.attempts and not episode.at_once
+    assert len(planner.contexts) == 1 and episode.success is (rounds == 2)
+    assert episode.success or "policy at step 1" in episode.why
 
 
 def test_the_summary_counts_per_family(table: Table) -> None:
