@@ -190,8 +190,8 @@ def evaluate(
         typer.Option(
             "--rounds",
             min=1,
-            help="How often a task may be asked for: where a sequence ended early or a goal was not reached, what is left of "
-            "the plan is painted again from a new frame.",
+            help="How often a task may be asked for: where a sequence ended early or a goal was not reached, what is "
+            "left of the plan is painted again from a new frame.",
         ),
     ] = 1,
     json_file: JsonOption = None,

@@ -207,8 +207,8 @@ class ClosedLoop:
 
 
 def _what_is_left(sequence: SubgoalSequence, acted: _Acted) -> Task | None:
-    """The task to ask for next, where a sequence ended early after it got somewhere, or where the policy could not reach
-    a goal; None where there is no such one."""
+    """The task to ask for next, where a sequence ended early after it got somewhere or the policy missed a goal; None
+    where there is no such one."""
     early = sequence.status is SequenceStatus.PARTIAL and not acted.stopped
     if sequence.plan is None or not (early or acted.missed):
         return None

@@ -21,7 +21,7 @@ from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.types import Image
 from itk_sim.symbols import SceneState, Step
 
-SHARES = {"pair": 0.2, "corrupted": 0.22, "wrong instruction": 0.1, "painted": 0.48}
+SHARES = {"pair": 0.16, "corrupted": 0.18, "wrong instruction": 0.08, "painted": 0.58}
 PAINTED_RIGHT, PAINTED_ASKED_WRONG = 0.5, 0.15
 """Of the paintings: the share that is right, and of these the share that is shown under a wrong instruction."""
 SURE = 1.2
