@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from itk_embodied.agents.base import CallContext, Critic, Generator, Planner
+from itk_embodied.anchoring import anchored
 from itk_embodied.errors import BudgetExceededError, CancelledError, ConfigError, InputError, ItkError, ModelOutputError
 from itk_embodied.types import (
     Attempt,
@@ -48,6 +49,7 @@ class PipelineConfig:
         max_steps: a longer plan is refused.
         plan_s, image_s, verdict_s, sequence_s: budgets in seconds for one plan, one image, one verdict, the whole task.
         continue_after_unverified: go on from the best unverified image instead of ending the sequence there.
+        anchor: hold every image to the camera frame where it hardly differs from it (`itk_embodied.anchoring`).
     """
 
     max_attempts: int = 3
@@ -57,6 +59,7 @@ class PipelineConfig:
     verdict_s: float = 60.0
     sequence_s: float = 1800.0
     continue_after_unverified: bool = False
+    anchor: bool = False
 
     def __post_init__(self) -> None:
         for name in ("max_attempts", "max_steps"):
@@ -254,7 +257,7 @@ class _Run:
         image = as_image(self.agents.generator.generate(before, prompt, context), what="generated image")
         if image.shape != before.shape:
             raise InputError(f"the generator returned shape {image.shape}; expected {before.shape}")
-        return image
+        return anchored(image, self.frame.image) if self.config.anchor else image
 
     def _judge(self, step: PlanStep, before: Image, after: Image, prompt: str, number: int) -> Verdict:
         """Ask the critic, again where its answer is malformed, within the verdict's budget."""

@@ -176,3 +176,4 @@ class PipelineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     verdict_s: Seconds | None = None
     sequence_s: Seconds | None = None
     continue_after_unverified: bool | None = None
+    anchor: bool | None = None

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from itk_embodied.agents.base import CallContext, Generator
+from itk_embodied.anchoring import anchored
 from itk_embodied.errors import InputError
 from itk_embodied.evaluation.stats import Rate
 from itk_embodied.pipeline import derive_seed
@@ -50,13 +51,16 @@ class Link:
 
 
 def follow_chain(
-    table: Table, generator: Generator, judge: Judge, chain: int, steps: int, seed: int = 0
+    table: Table, generator: Generator, judge: Judge, chain: int, steps: int, seed: int = 0, *, anchor: bool = False
 ) -> Iterator[Link]:
-    """Paint one chain on a held-out scene of six cubes, bowls and a mat; ends early where no edit comes right."""
+    """Paint one chain on a held-out scene of six cubes, bowls and a mat; ends early where no edit comes right.
+
+    ``anchor``: as `itk_embodied.pipeline.PipelineConfig` has it; the camera frame is the chain's first picture.
+    """
     rng = np.random.default_rng([seed, 61, chain])
     scene = sample_scene(rng, min_cubes=6, max_cubes=6, drawer=False, min_bowls=1, mat=True)
     table.reset(replace(scene, seed=scene_seed(rng, "held-out")))
-    picture = table.render("front", SIZE_PX)
+    frame = picture = table.render("front", SIZE_PX)
     for place in range(steps):
         dropped, first_right = 0, None
         for draw in range(DRAWS):
@@ -64,7 +68,8 @@ def follow_chain(
             if drawn is None:
                 continue
             record, done = drawn
-            made, seeds = _paint(generator, judge, record, derive_seed(seed, "drift", chain, place, draw))
+            seeded = derive_seed(seed, "drift", chain, place, draw)
+            made, seeds = _paint(generator, judge, record, seeded, frame if anchor else None)
             first_right = seeds == 1 if first_right is None else first_right
             if made is None:
                 dropped += 1
@@ -104,11 +109,14 @@ def _draw(table: Table, picture: Image, rng: np.random.Generator) -> tuple[Recor
         table.restore(here)
 
 
-def _paint(generator: Generator, judge: Judge, record: Record, seed: int) -> tuple[tuple[Image, float] | None, int]:
+def _paint(
+    generator: Generator, judge: Judge, record: Record, seed: int, frame: Image | None
+) -> tuple[tuple[Image, float] | None, int]:
     """The first picture that the judge calls right, with its score, and how many seeds that took."""
     for number in range(1, SEEDS + 1):
         context = CallContext(seed=derive_seed(seed, "attempt", number))
         picture = generator.generate(record.before, instruction(record.step), context)
+        picture = picture if frame is None else anchored(picture, frame)
         judged = judge.judge(Subject.of(record), picture)
         if judged.success:
             return (picture, judged.overall), number
@@ -173,12 +181,20 @@ def summarise(links: Sequence[Link], steps: int, chains: int) -> dict[str, Any]:
 
 
 def run_drift(
-    table: Table, generator: Generator, judge: Judge, *, chains: int, steps: int, seed: int, tick: Callable[[], object]
+    table: Table,
+    generator: Generator,
+    judge: Judge,
+    *,
+    chains: int,
+    steps: int,
+    seed: int,
+    anchor: bool,
+    tick: Callable[[], object],
 ) -> list[Link]:
     """All chains, one after another."""
     links: list[Link] = []
     for chain in range(chains):
-        for link in follow_chain(table, generator, judge, chain, steps, seed):
+        for link in follow_chain(table, generator, judge, chain, steps, seed, anchor=anchor):
             links.append(link)
             tick()
     return links

@@ -17,7 +17,7 @@ def drift(
         "out/drift"
     ),
     stack: Annotated[
-        str, typer.Option("--stack", metavar="NAME|FILE", help="Whose generator is chained.")
+        str, typer.Option("--stack", metavar="NAME|FILE", help="Whose generator is chained, anchored or not.")
     ] = "embedded",
     steps: Annotated[int, typer.Option("--steps", min=5, help="Edits in a chain.")] = 25,
     chains: Annotated[int, typer.Option("--chains", min=1, help="How many chains, each on another scene.")] = 10,
@@ -28,21 +28,23 @@ def drift(
     from itk_embodied.evaluation.command import progress_bar
     from itk_embodied.evaluation.drift import run_drift, summarise
     from itk_embodied.mesa import load_triton_first
+    from itk_embodied.pipeline import PipelineConfig
     from itk_embodied.run import console
     from itk_embodied.training.judge import load_judge
     from itk_sim.table import Table
 
     load_triton_first()
-    generator = load_stack(stack).generator
+    loaded = load_stack(stack)
     with Table() as table, progress_bar() as progress:
         bar = progress.add_task("edits", total=steps * chains)
         links = run_drift(
             table,
-            generator,
+            loaded.generator,
             load_judge("simulator"),
             chains=chains,
             steps=steps,
             seed=seed,
+            anchor=PipelineConfig(**loaded.settings).anchor,
             tick=lambda: progress.advance(bar),
         )
     record = {"stack": stack, "seed": seed, **summarise(links, steps, chains)}

@@ -46,8 +46,18 @@ class Nothing:
         return image.copy()
 
 
-def chained(table: Table, generator, steps: int):
-    return run_drift(table, generator, load_judge(), chains=1, steps=steps, seed=1, tick=lambda: None)
+class Hazy(Truth):
+    """Paints the truth's change over the picture before, with a faint haze over all of it."""
+
+    def generate(self, image: Image, prompt: str, context: CallContext) -> Image:
+        before = self.table.render("front", 128)
+        goal = super().generate(image, prompt, context)
+        painted = np.where((cv2.absdiff(goal, before).max(-1) > 3)[..., None], goal, image)
+        return cv2.add(painted, np.full_like(painted, 3))
+
+
+def chained(table: Table, generator, steps: int, anchor: bool = False):
+    return run_drift(table, generator, load_judge(), chains=1, steps=steps, seed=1, anchor=anchor, tick=lambda: None)
 
 
 def test_the_truth_does_not_drift_and_a_smear_does(table: Table) -> None:
@@ -67,3 +77,10 @@ def test_edits_that_never_come_right_are_an_error_not_a_score(table: Table) -> N
     links = chained(table, Nothing(), 5)
     with pytest.raises(InputError, match="no edit of any chain"):
         summarise(links, 5, 1)
+
+
+def test_an_anchored_chain_gathers_no_haze(table: Table) -> None:
+    free, held = chained(table, Hazy(table), 5), chained(table, Hazy(table), 5, anchor=True)
+    apart = [[np.abs(link.picture.astype(int) - link.truth).mean() for link in links] for links in (free, held)]
+    assert len(free) >= 3 and len(held) == 5, "too hazy to be right"
+    assert apart[0][2] > apart[0][0] + 4 and max(apart[1]) < apart[0][0]
