@@ -1,7 +1,7 @@
 """Goal images held to the camera frame: what a generator changed a little, it did not mean to change.
 
 An edit model leaves faint marks where nothing should differ: outlines of what stood there, a haze, the noise of a
-latent code. Each goal image is painted over the one before, so over a long plan such marks add up. Wherever a goal image
+latent code. Each goal image is painted over the one before, so over a long plan such marks add up. Wherever one
 is all but the camera frame that the sequence started from, it is made that frame again, bit for bit; so is a spot that
 differs faintly all over. What was moved for good differs strongly somewhere, and stays as it was painted, with its
 shadow and its soft edge.
