@@ -48,7 +48,7 @@ class PipelineConfig:
         max_attempts: attempts a step may use (T_max in the paper), and answers a planner may malform.
         max_steps: a longer plan is refused.
         plan_s, image_s, verdict_s, sequence_s: budgets in seconds for one plan, one image, one verdict, the whole task.
-        sure_score: an image that the critic accepts with a lower score is not settled for: while attempts are left,
+        sure_score: an image that the critic accepts with a lower score is not settled for: while there are attempts left
             others are painted, and the best scored accepted one is taken. 0: the first accepted one is.
         continue_after_unverified: go on from the best unverified image instead of ending the sequence there.
         anchor: hold every image to the camera frame where it hardly differs from it (`itk_embodied.anchoring`).
