@@ -48,8 +48,6 @@ class PipelineConfig:
         max_attempts: attempts a step may use (T_max in the paper), and answers a planner may malform.
         max_steps: a longer plan is refused.
         plan_s, image_s, verdict_s, sequence_s: budgets in seconds for one plan, one image, one verdict, the whole task.
-        sure_score: an image that the critic accepts with a lower score is not settled for: while there are attempts left
-            others are painted, and the best scored accepted one is taken. 0: the first accepted one is.
         continue_after_unverified: go on from the best unverified image instead of ending the sequence there.
         anchor: hold every image to the camera frame where it hardly differs from it (`itk_embodied.anchoring`).
     """
@@ -60,7 +58,6 @@ class PipelineConfig:
     image_s: float = 120.0
     verdict_s: float = 60.0
     sequence_s: float = 1800.0
-    sure_score: float = 0.0
     continue_after_unverified: bool = False
     anchor: bool = False
 
@@ -71,8 +68,6 @@ class PipelineConfig:
         for name in ("plan_s", "image_s", "verdict_s", "sequence_s"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must be more than 0 seconds.")
-        if not 0 <= self.sure_score <= 1:
-            raise ConfigError(f"sure_score is {self.sure_score}; it must be a score, 0 to 1.")
 
 
 def derive_seed(task_seed: int, *path: object) -> int:
@@ -142,7 +137,8 @@ class _Run:
             cancelled = isinstance(error, CancelledError)
             ending = _Ending(SequenceStatus.CANCELLED if cancelled else SequenceStatus.EXPIRED, str(error))
             if self.open_step is not None:  # a step cut short still ends in a stated status
-                stopped = _cut_short(*self.open_step, str(error), kept=not cancelled)
+                step, before, attempts = self.open_step
+                stopped = Subgoal(step, SubgoalStatus.FAILED, None, tuple(attempts), image_hash(before), str(error))
                 self.subgoals.append(stopped)
                 yield SubgoalReady(stopped)
         yield SequenceEnded(self._sequence(ending))
@@ -208,7 +204,7 @@ class _Run:
         return _Ending(SequenceStatus.FAILED, reason, malformed.raw)
 
     def _reach(self, step: PlanStep, before: Image) -> Yields[Event, None, Subgoal]:
-        """Paint and judge until the critic accepts, surely enough, or the attempts run out."""
+        """Paint and judge until the critic accepts or the attempts run out."""
         assert step.prompt is not None
         prompt = step.prompt
         attempts: list[Attempt] = []
@@ -219,7 +215,7 @@ class _Run:
             attempt = self._attempt(step, before, prompt, number, seed)
             attempts.append(attempt)
             yield AttemptJudged(step, attempt)
-            if attempt.success and attempt.score >= self.config.sure_score:
+            if attempt.success:
                 break
             if attempt.verdict is not None:
                 prompt = attempt.verdict.refine_prompt or prompt
@@ -317,13 +313,6 @@ def _choose(step: PlanStep, before: Image, attempts: list[Attempt]) -> Subgoal:
     status = SubgoalStatus.VERIFIED if accepted.success else SubgoalStatus.UNVERIFIED
     error = "" if accepted.success else next((a.error for a in reversed(attempts) if a.error), "")
     return Subgoal(step, status, accepted.image, tuple(attempts), image_hash(before), error)
-
-
-def _cut_short(step: PlanStep, before: Image, attempts: list[Attempt], why: str, *, kept: bool) -> Subgoal:
-    """What a step comes to that was ended in the middle; where it is ``kept``, what was accepted by then counts."""
-    if kept and any(attempt.success for attempt in attempts):
-        return _choose(step, before, attempts)
-    return Subgoal(step, SubgoalStatus.FAILED, None, tuple(attempts), image_hash(before), why)
 
 
 def _crash(role: str, error: Exception) -> str:

@@ -239,9 +239,9 @@ class Subgoal:
 
     @property
     def accepted(self) -> Attempt | None:
-        """The attempt whose image this is: the best scored of the successful ones, else of all."""
+        """The attempt whose image this is: the successful one, else the best scored one."""
         painted = [attempt for attempt in self.attempts if attempt.image is not None]
-        return max(painted, key=lambda attempt: (attempt.success, attempt.score), default=None)
+        return next((a for a in painted if a.success), max(painted, key=lambda a: a.score, default=None))
 
 
 @dataclass(frozen=True, eq=False)

@@ -175,6 +175,5 @@ class PipelineSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     image_s: Seconds | None = None
     verdict_s: Seconds | None = None
     sequence_s: Seconds | None = None
-    sure_score: Fraction | None = None
     continue_after_unverified: bool | None = None
     anchor: bool | None = None
