@@ -9,7 +9,6 @@ shadow and its soft edge.
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from itk_embodied.types import Image
@@ -23,6 +22,8 @@ EDGE_PX = 1
 
 def anchored(image: Image, frame: Image) -> Image:
     """``image`` where it is changed against ``frame``, which it is elsewhere; both uint8 RGB (H, W, 3)."""
+    import cv2  # here, for whoever imports the pipeline's types without it: a client has no OpenCV
+
     apart = cv2.absdiff(image, frame).max(-1)
     _, spots = cv2.connectedComponents((apart >= FAINT).astype(np.uint8), connectivity=8)
     # Two pixels across, so that single ones do not count as strong.
