@@ -15,7 +15,7 @@ from itk_embodied.types import Image
 
 FAINT, STRONG = 12, 48
 """Greatest difference over the channels, of 255: less than FAINT is none; a connected spot of more is a change only
-where it reaches STRONG. On the simulated table true changes reach 80 and more, traces stay below 65."""
+where it reaches STRONG. On two chains of 25 edits true changes reached 80 and more, nine traces of ten less than 40."""
 EDGE_PX = 1
 """A change keeps so many pixels around it as they were painted."""
 

@@ -7,12 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scripted import ScriptedCritic, ScriptedPlanner, plan_of
+from tiny_pairs import pairs_folder
 
 from itk_embodied import Frame, PipelineConfig, Task, VisualSubgoalPipeline
 from itk_embodied.agents.base import CallContext
 from itk_embodied.agents.stacks import load_stack, read_stack
 from itk_embodied.anchoring import FAINT, STRONG, anchored
 from itk_embodied.pipeline import PipelineConfig as Config
+from itk_embodied.training.shards import ShardSet
 from itk_embodied.types import Image
 
 
@@ -48,6 +50,16 @@ def test_every_pixel_is_the_images_or_the_frames(seed: int, by: int) -> None:
     held = anchored(image, frame)
     assert ((held == image) | (held == frame)).all(-1).all()
     assert np.array_equal(anchored(held, frame), held) and np.array_equal(anchored(frame, frame), frame)
+
+
+@pytest.mark.parametrize("split", ["train", "held-out"])
+def test_what_a_step_really_changes_is_never_taken_back(split: str) -> None:
+    """The simulator's own pictures after a step: thing moved, place left, and the light around both."""
+    shards = ShardSet(pairs_folder(), split)
+    for record in (shards[i] for i in range(len(shards))):
+        lost = np.abs(anchored(record.after, record.before).astype(int) - record.after).max(-1)
+        moved = record.before_seg != record.after_seg
+        assert moved.sum() > 20 and (lost[moved] >= 2 * FAINT).sum() <= 3, record.kind
 
 
 class Marker:
