@@ -106,7 +106,8 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
 
     Args of the call:
         image, prompt: one PIL picture and one sentence, or equally long lists of them.
-        num_inference_steps: 5 are enough (8 painted no better); each predicts the edited frame and noises it again, less each time.
+        num_inference_steps: 5 are enough, 8 painted no better; each predicts the edited frame and noises it again, less
+            each time.
         generator: fixes the noise; another seed gives another picture. A list of them: one for each picture.
         callback_on_step_end: ``(pipeline, step, timestep, kwargs) -> kwargs``, as in diffusers.
         output_type: ``pil``, or ``np`` for one uint8 array.
