@@ -29,8 +29,9 @@ HARD_SHARE = 0.5
 BY_PLACE = 0.9
 """So many cubes that may be called by their places ("the leftmost cube"), more than people do: it is hard to learn."""
 SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE, LOUD_SHARE = 0.12, 0.15, 0.15, 0.3, 0.04
-INTO_SHARE, SMALL_SHARE = 0.1, 0.12
-"""How often a text has no known word for "in" or "on" a bowl, mat or drawer; and handles its small words freely."""
+INTO_SHARE, SMALL_SHARE, OWN_SHARE = 0.1, 0.12, 0.2
+"""How often a text has no known word for "in" or "on" a bowl, mat or drawer; handles its small words freely; and has
+coined words for those of its family's own."""
 
 RETOLD_SHARE, COINED_COLOUR_SHARE = 0.5, 0.25
 """How often a told scene has its colour words exchanged, and how often one of these for a word that no language has."""
@@ -39,6 +40,17 @@ Value = TypeVar("Value")
 
 _COLOURS = "red|green|blue|yellow|orange|purple|white|teal|pink|grey|gray"
 _VERBS = re.compile(r"\b(put|place|move|set|bring|position|lay|drop|stack|pile|rest|slide|shift|carry|get)\b", re.I)
+_OWN_VERBS = {
+    "swap": re.compile(r"\b(swap|exchange|switch|trade|change)\b", re.I),
+    "sort": re.compile(r"\b(sort|separate|split|group|organise|organize)\b", re.I),
+    "tower": re.compile(r"\b(build|make|create|tower|stack|pile|start)\b", re.I),
+    "stack": re.compile(r"\b(build|make|create|form|use)\b", re.I),
+    "unstack": re.compile(r"\b(take|remove|get|lift|pull|bring|pick)\b(?= .*\b(off|from|down)\b)", re.I),
+    "take_out_of_drawer": re.compile(r"\b(take|remove|get|lift|pull|bring|pick)\b(?= .*\b(out|from)\b)", re.I),
+    "chain": re.compile(r"\b(and then|then|and after that|after that|afterwards|next)\b", re.I),
+}
+"""Words of a family's own that its sentences can do without: two cubes and no place are to be swapped, whatever the
+verb is; what is said second comes second, whatever joins it."""
 _INTO = re.compile(
     r"\b(?:in to|into|inside of|inside|in|onto|on to|on top of|on)"
     rf"(?= (?:(?:the|that|this|my) )?(?:(?:{_COLOURS}) )?"
@@ -100,6 +112,9 @@ def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
     if task.feasible and rng.random() < INTO_SHARE:
         odd = _coined(rng) if rng.random() < 0.7 else f"{_coined(rng)} {_coined(rng)}"
         text = _INTO.sub(odd, text, count=int(rng.integers(2)))
+    own = _OWN_VERBS.get(task.family)
+    if own is not None and task.feasible and rng.random() < OWN_SHARE:
+        text = own.sub(lambda _: _coined(rng) if rng.random() < 0.8 else f"{_coined(rng)} {_coined(rng)}", text)
     if rng.random() < SMALL_SHARE:
         text = _smaller(text, rng)
     if task.feasible and rng.random() < THING_SHARE:

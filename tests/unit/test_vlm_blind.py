@@ -71,7 +71,7 @@ def test_rough_text_keeps_its_colours_whole_or_is_one_slip_away(shards: ShardSet
 
 
 def test_only_words_that_a_text_can_do_without_are_left_out_or_coined(shards: ShardSet, monkeypatch) -> None:
-    for share in ("SLIP_SHARE", "STRAY_SHARE", "COINED_SHARE", "THING_SHARE", "LOUD_SHARE"):
+    for share in ("SLIP_SHARE", "STRAY_SHARE", "COINED_SHARE", "THING_SHARE", "LOUD_SHARE", "OWN_SHARE"):
         monkeypatch.setattr(planner_text, share, 0.0)
     monkeypatch.setattr(planner_text, "SMALL_SHARE", 1.0)
     monkeypatch.setattr(planner_text, "INTO_SHARE", 1.0)
@@ -89,6 +89,34 @@ def test_only_words_that_a_text_can_do_without_are_left_out_or_coined(shards: Sh
         assert telling.findall(kept) == telling.findall(said)
         into += len(re.findall(r"\b(?:in|into|on|onto)\b", said)) > len(re.findall(r"\b(?:in|into|on|onto)\b", kept))
     assert into > 20
+
+
+def test_a_familys_own_words_are_coined_and_nothing_else(shards: ShardSet, monkeypatch) -> None:
+    for share in (
+        "SLIP_SHARE",
+        "STRAY_SHARE",
+        "COINED_SHARE",
+        "THING_SHARE",
+        "LOUD_SHARE",
+        "SMALL_SHARE",
+        "INTO_SHARE",
+    ):
+        monkeypatch.setattr(planner_text, share, 0.0)
+    monkeypatch.setattr(planner_text, "OWN_SHARE", 1.0)
+    own = {"swap": r"\b(?:swap|exchange|switch|trade)\b", "chain": r"\b(?:then|afterwards)\b", "sort": r"\bsort\b"}
+    rng, coined = np.random.default_rng(5), set()
+    for _ in range(300):
+        task = drawn_task(shards[int(rng.integers(len(shards)))].before_state, rng)
+        text = roughened(task, rng)
+        if not task.feasible or task.family not in planner_text._OWN_VERBS:
+            assert text == task.text
+            continue
+        colours = r"\b(?:red|green|blue|yellow|orange|purple|teal|pink|white)\b"
+        assert re.findall(colours, text, re.I) == re.findall(colours, task.text, re.I)
+        if task.family in own:
+            assert not re.search(own[task.family], text, re.I)
+            coined |= {task.family} if text != task.text else set()
+    assert coined == set(own)
 
 
 def test_a_blind_answer_is_a_right_plan_and_its_listing_is_not_learnt(shards: ShardSet, tokenizer) -> None:
