@@ -47,7 +47,7 @@ say "Figures"
     --tasks 400 --json "$runs/planner.json"
 "$python" -m itk_embodied.training.critic_eval --data "$data/pairs" --generated "$data/generated" \
     --rollouts "$data/rollouts" --walks "$data/walks" --checkpoint "$runs/critic/checkpoint" --pairs 400 \
-    --looks 3 --verifier "$runs/verifier/checkpoint" --weight 4 --threshold 0.4 --json "$runs/critic.json"
+    --looks 3 --verifier "$runs/verifier/checkpoint" --weight 4 --threshold 0.35 --json "$runs/critic.json"
 cat >"$runs/stack.toml" <<TOML
 name = "remade"
 
@@ -64,7 +64,7 @@ checkpoint = "$(realpath "$runs")/generator/pipeline"
 
 [critic]
 kind = "panel"
-accept_threshold = 0.4
+accept_threshold = 0.35
 
 [[critic.members]]
 kind = "qwen3vl"
