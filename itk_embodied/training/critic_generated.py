@@ -38,7 +38,7 @@ from itk_embodied.types import Image
 from itk_sim.language import grounded, instruction
 
 BATCH = 16
-DENOISING_STEPS, CANDIDATES = (2, 4, 5, 8), (1, 1, 3)
+DENOISING_STEPS, CANDIDATES = (2, 4, 8, 8), (1, 1, 3)
 PAINTINGS_FILE = "paintings.npz"
 """The paintings of a shard of walks, beside its records."""
 DOUBTFUL = 0.5

@@ -65,7 +65,7 @@ def paint(
     records: Sequence[Record],
     text: str,
     *,
-    steps: int = 5,
+    steps: int = 8,
     seed: int = 0,
     candidates: int | None = None,
 ) -> list[Painted]:
@@ -172,7 +172,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/generator/report"))
     parser.add_argument("-n", type=int, default=500, help="pairs")
     parser.add_argument("--texts", nargs="+", default=list(TEXTS), choices=list(TEXTS))
-    parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=8)
     parser.add_argument("--candidates", type=int, help="paint so many, keep the surest; default: as exported")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args(argv)

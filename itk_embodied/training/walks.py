@@ -44,7 +44,7 @@ FRAME_PX, SIZE_PX, SHARD_WALKS = 256, 128, 50
 """Pictures are painted on frames as large as at run time and kept as small as pairs are."""
 PAINTED = 0.75
 """Share of the steps after which the walk goes on from what the generator painted; else from the truth."""
-DENOISING_STEPS, CANDIDATES = 5, (1, 1, 3)
+DENOISING_STEPS, CANDIDATES = 8, (1, 1, 3)
 PICTURES = 2
 """A painted step is painted so often: of one step, critics see right pictures and wrong ones."""
 CHANGED = 6

@@ -106,8 +106,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
 
     Args of the call:
         image, prompt: one PIL picture and one sentence, or equally long lists of them.
-        num_inference_steps: 5 are enough, 8 painted no better; each predicts the edited frame and noises it again, less
-            each time.
+        num_inference_steps: 8 is enough; each predicts the edited frame and noises it again, less each time.
         generator: fixes the noise; another seed gives another picture. A list of them: one for each picture.
         callback_on_step_end: ``(pipeline, step, timestep, kwargs) -> kwargs``, as in diffusers.
         output_type: ``pil``, or ``np`` for one uint8 array.
@@ -142,7 +141,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         self,
         image: PIL.Image.Image | list[PIL.Image.Image],
         prompt: str | list[str],
-        num_inference_steps: int = 5,
+        num_inference_steps: int = 8,
         generator: torch.Generator | list[torch.Generator] | None = None,
         callback_on_step_end: Callable[[Any, int, Any, dict[str, Any]], dict[str, Any]] | None = None,
         output_type: str = "pil",
