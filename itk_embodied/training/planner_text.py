@@ -40,7 +40,7 @@ Value = TypeVar("Value")
 
 _COLOURS = "red|green|blue|yellow|orange|purple|white|teal|pink|grey|gray"
 _VERBS = re.compile(r"\b(put|place|move|set|bring|position|lay|drop|stack|pile|rest|slide|shift|carry|get)\b", re.I)
-_OWN_VERBS = {
+_OWN_WORDS = {
     "swap": re.compile(r"\b(swap|exchange|switch|trade|change)\b", re.I),
     "sort": re.compile(r"\b(sort|separate|split|group|organise|organize)\b", re.I),
     "tower": re.compile(r"\b(build|make|create|tower|stack|pile|start)\b", re.I),
@@ -112,7 +112,7 @@ def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
     if task.feasible and rng.random() < INTO_SHARE:
         odd = _coined(rng) if rng.random() < 0.7 else f"{_coined(rng)} {_coined(rng)}"
         text = _INTO.sub(odd, text, count=int(rng.integers(2)))
-    own = _OWN_VERBS.get(task.family)
+    own = _OWN_WORDS.get(task.family)
     if own is not None and task.feasible and rng.random() < OWN_SHARE:
         text = own.sub(lambda _: _coined(rng) if rng.random() < 0.8 else f"{_coined(rng)} {_coined(rng)}", text)
     if rng.random() < SMALL_SHARE:
