@@ -279,6 +279,50 @@ def train_generator(
     print(train_generator(config))
 
 
+@train_app.command("refiner")
+def train_refiner(
+    generator: Annotated[Path, typer.Option("--generator", help="Pipeline folder of the generator that painted.")] = (
+        Path("runs/generator/pipeline")
+    ),
+    start: Annotated[
+        Path | None, typer.Option("--start", help="Pipeline folder whose refiner it goes on from, not from nothing.")
+    ] = None,
+    data: DataOption = Path("data/pairs"),
+    generated: Annotated[
+        Path, typer.Option("--generated", help="Judged paintings; see itk_embodied.training.critic_generated.")
+    ] = Path("data/generated"),
+    rollouts: Annotated[Path, typer.Option("--rollouts", help="More of them, if it is there.")] = Path("data/rollouts"),
+    walks: Annotated[Path, typer.Option("--walks", help="Paintings on paintings, if it is there.")] = Path(
+        "data/walks"
+    ),
+    out: Annotated[Path, typer.Option("--out", help="The run's folder.")] = Path("runs/refiner"),
+    samples: Annotated[int | None, typer.Option("--samples", min=1, help="Windows to see.")] = None,
+    lr: Annotated[float | None, typer.Option("--lr", min=0, help="Highest learning rate.")] = None,
+    minutes: Annotated[float | None, typer.Option("--minutes", help="Stop after this much wall time.")] = None,
+    threads: ThreadsOption = 1,
+    workers: WorkersOption = 0,
+    seed: SeedOption = 0,
+) -> None:
+    """The generator's second look, at every pixel it changed; exported with it. Goes on where it stopped."""
+    from itk_embodied.training.refiner import RefinerTraining, train_refiner
+
+    given = {"samples": samples, "minutes": minutes, "lr": lr}
+    config = RefinerTraining(
+        generator=generator,
+        init=start,
+        data=data,
+        generated=generated,
+        rollouts=rollouts,
+        walks=walks,
+        out=out,
+        threads=threads,
+        workers=workers,
+        seed=seed,
+        **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]
+    )
+    print(train_refiner(config))
+
+
 @train_app.command("verifier")
 def train_verifier(
     generator: Annotated[Path, typer.Option("--generator", help="Pipeline folder whose weights it starts from.")] = (

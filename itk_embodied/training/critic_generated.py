@@ -41,6 +41,8 @@ BATCH = 16
 DENOISING_STEPS, CANDIDATES = (2, 4, 8, 8), (1, 1, 3)
 PAINTINGS_FILE = "paintings.npz"
 """The paintings of a shard of walks, beside its records."""
+LEAST_POINTS = 3.0
+"""Of a painting's semantics: with fewer, it may show another thing than is asked for."""
 DOUBTFUL = 0.5
 """A picture that the judge passes or fails by less than so many points is neither right nor wrong to a critic that can
 only say yes or no."""
@@ -58,6 +60,12 @@ class Painting:
     def place_px(self) -> tuple[float, float] | None:
         """Where the moved cube is seen in it, (u, v); None if nowhere."""
         return check_edit(self.image, self.record).place_px
+
+    @property
+    def has_a_truth(self) -> bool:
+        """Whether it shows so much of what is asked for that one can say how every pixel should be."""
+        found = self.record.step.obj is None or self.place_px is not None
+        return found and self.judged.semantics >= LEAST_POINTS
 
     @classmethod
     def of(cls, record: Record, image: Image) -> Painting:

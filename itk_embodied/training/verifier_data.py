@@ -13,9 +13,11 @@ from itk_embodied.agents.generators.words import RASTER, place_maps
 from itk_embodied.errors import InputError
 from itk_embodied.training.corruptions import corrupt
 from itk_embodied.training.critic_data import shade, wrong_step
-from itk_embodied.training.critic_generated import Gallery, damage_of
+from itk_embodied.training.critic_generated import Gallery, Painting, damage_of
 from itk_embodied.training.generator_text import named_cells, slot_values
+from itk_embodied.training.judge.appearance import expected, odd_pixels
 from itk_embodied.training.judge.base import PASS
+from itk_embodied.training.judge.edit import unseen_content
 from itk_embodied.training.rollouts.lines import JudgeLine
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.types import Image
@@ -91,12 +93,21 @@ def _painted(gallery: Gallery, rng: np.random.Generator) -> Sample | None:
     painting = gallery.draw(rng, bool(rng.random() < PAINTED_RIGHT))
     record, image = painting.record, painting.image
     good = likely_right(painting.judged)
-    if not painting.judged.success:
-        return _sample(record, image, record.step, good, damage_of(painting), sure_only=True)
-    if rng.random() >= PAINTED_ASKED_WRONG:
-        return _sample(record, image, record.step, good, np.zeros(image.shape[:2], bool))
-    asked = wrong_step(record, rng)
-    return None if asked is None else _sample(record, image, asked, 0.0, None)
+    if painting.judged.success and rng.random() < PAINTED_ASKED_WRONG:
+        asked = wrong_step(record, rng)
+        return None if asked is None else _sample(record, image, asked, 0.0, None)
+    fault = odd_in(painting)
+    if fault is not None:
+        return _sample(record, image, record.step, good, fault)
+    return _sample(record, image, record.step, good, damage_of(painting), sure_only=True)
+
+
+def odd_in(painting: Painting) -> np.ndarray | None:
+    """What the judge finds odd in a painting, bool (S, S); None where it may show another thing than is asked for."""
+    if not painting.has_a_truth:
+        return None
+    should, _ = expected(painting.record, painting.place_px)
+    return odd_pixels(painting.image, should) & ~unseen_content(painting.record)
 
 
 def likely_right(judged: JudgeLine) -> float:

@@ -25,7 +25,7 @@ from itk_embodied.training import verifier, verifier_data  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_embodied.training.verifier import VerifierTraining, new_verifier, train_verifier  # noqa: E402
-from itk_embodied.training.verifier_data import draw, likely_right, make_verifier_batch  # noqa: E402
+from itk_embodied.training.verifier_data import draw, likely_right, make_verifier_batch, odd_in  # noqa: E402
 from itk_sim.language import instruction  # noqa: E402
 
 BAND, PATCH = (10, 26), 4
@@ -95,6 +95,22 @@ def test_noise_shows_in_how_grainy_a_patch_is():
     assert found.shape == (3, 1, 4, 4) and torch.allclose(found[0], torch.full((1, 4, 4), -1.0))
     assert found[1, 0, 0, 0] == -1 and found[1, 0, 0, 1] == found[1, 0, 0, 2] > -0.5  # both sides of an edge, alike
     assert found[2, 0, 0, 0] > 0 and (found[2, 0, 2:, 2:] == -1).all()
+
+
+def test_what_is_odd_in_a_painting_is_marked_wherever_its_cube_was_put():
+    marked = 0
+    for record in ShardSet(pairs_folder()):
+        assert not odd_in(Painting.of(record, record.after)).any()
+        stained = record.after.copy()
+        stained[60:64, 60:64] = 255 - stained[60:64, 60:64]
+        painting = Painting.of(record, stained)
+        if not painting.has_a_truth:
+            assert odd_in(painting) is None
+            continue
+        found = odd_in(painting)
+        assert not found[:56].any() and not found[68:].any()
+        marked += found[60:64, 60:64].mean() > 0.6
+    assert marked >= 3
 
 
 def test_without_paintings_it_learns_from_pairs(tmp_path):

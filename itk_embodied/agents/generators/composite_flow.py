@@ -6,7 +6,8 @@ frame plus noise, not from pure noise (flow matching, arXiv 2210.02747, with the
 to edit). Only a band of the frame, where the table is, goes through the model. Mask and content are made at the
 model's size and composited over the frame at the frame's own, so what is outside the mask stays bit for bit the same;
 what is painted wrong inside it stays, too. One manipulation changes a picture in two spots at most, where a thing was
-and where it goes: what the mask opens elsewhere is left as it was.
+and where it goes: what the mask opens elsewhere is left as it was. A refiner, where there is one, looks at these spots
+once more, pixel by pixel.
 """
 
 # diffusers mixes these in in ways that a type checker cannot follow.
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
@@ -29,6 +30,7 @@ from diffusers.utils import BaseOutput
 from torch import Tensor
 
 from itk_embodied.agents.generators.detail import DetailHead
+from itk_embodied.agents.generators.refiner import Refiner, correction
 from itk_embodied.agents.generators.words import RASTER, StepReader, place_maps, places
 from itk_embodied.errors import InputError
 
@@ -93,6 +95,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
 
     Args:
         unet, detail, text_encoder: the model.
+        refiner: corrects what was painted (see `itk_embodied.agents.generators.refiner`); None leaves it as it is.
         patch: pixels of a patch's side; the model sees RASTER patches a row, so the frame is scaled to
             RASTER * patch px.
         sigma: how noisy the flow's start is, in units of half the colour range.
@@ -113,11 +116,14 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         candidates: paint each picture so often at once, and keep the one of which the model is surest.
     """
 
+    _optional_components: ClassVar[list[str]] = ["refiner"]
+
     def __init__(
         self,
         unet: UNet2DConditionModel,
         detail: DetailHead,
         text_encoder: StepReader,
+        refiner: Refiner | None = None,
         patch: int = 4,
         sigma: float = 0.5,
         band: list[int] | None = None,
@@ -130,7 +136,7 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         # Both are about twice as fast at this size on a CPU, and the same everywhere else.
         unet.set_attn_processor(AttnProcessor())
         unet.to(memory_format=torch.channels_last)
-        self.register_modules(unet=unet, detail=detail, text_encoder=text_encoder)
+        self.register_modules(unet=unet, detail=detail, text_encoder=text_encoder, refiner=refiner)
         self.register_to_config(
             patch=patch, sigma=sigma, band=list(band or (0, RASTER)), candidates=candidates, decision=decision,
             reluctance=reluctance, spots=spots,
@@ -179,9 +185,15 @@ class CompositeFlowEditPipeline(DiffusionPipeline):
         done = []
         for i in best.tolist():
             opened = mask[i] if spots is None else mask[i] * _spots(content[i] - frame[i], mask[i], spots)
-            done.append(_composite(pictures[i], content[i], opened, (top, bottom), decision))
+            added = None if self.refiner is None else self._refine(frame[i], content[i], opened)
+            done.append(_composite(pictures[i], content[i], opened, added, (top, bottom), decision))
         images: Any = done if output_type == "pil" else np.stack([np.asarray(p) for p in done])
         return CompositeFlowOutput(images=images) if return_dict else (images,)
+
+    def _refine(self, frame: Tensor, content: Tensor, mask: Tensor) -> Tensor:
+        """What the refiner adds to the composite of one band, (3, H, W)."""
+        painted = frame + _decided(mask, self.config.decision) * (content.clamp(-1, 1) - frame)
+        return correction(self.refiner, frame, painted, self.config.band[0] * self.config.patch)
 
     @staticmethod
     def _check(pictures: list[PIL.Image.Image], texts: list[str], steps: int, output_type: str) -> None:
@@ -213,23 +225,31 @@ def _spots(change: Tensor, mask: Tensor, most: int) -> Tensor:
     return torch.from_numpy(cv2.dilate(np.isin(labels, kept).astype(np.uint8), around))[None].to(mask)
 
 
-def _composite(
-    picture: PIL.Image.Image, content: Tensor, mask: Tensor, band: tuple[int, int], decision: float
-) -> PIL.Image.Image:
-    """Content and mask, scaled up, over the picture at its own size; below a small mask value nothing changes.
+def _decided(mask: Tensor, decision: float) -> Tensor:
+    """A mask half open leaves traces of what was there and soft edges around what is new, so it is taken further to the
+    side it is on: its log-odds count ``decision`` times. Next to nothing becomes nothing."""
+    weight = torch.sigmoid(decision * torch.logit(mask.clamp(0, 1), 1e-6))
+    return torch.where(weight < LEAST_MASK, torch.zeros_like(weight), weight)
 
-    A mask half open leaves traces of what was there and soft edges around what is new, so it is taken further to the
-    side it is on: its log-odds count ``decision`` times.
-    """
+
+def _composite(
+    picture: PIL.Image.Image,
+    content: Tensor,
+    mask: Tensor,
+    added: Tensor | None,
+    band: tuple[int, int],
+    decision: float,
+) -> PIL.Image.Image:
+    """Content and mask, scaled up, over the picture at its own size, and what a refiner adds to that; below a small
+    mask value, where nothing is added, nothing changes."""
     pixels = np.array(picture)
     top, bottom = (round(row * len(pixels) / RASTER) for row in band)
     full = torch.from_numpy(pixels[top:bottom]).permute(2, 0, 1).float()
-    both = torch.cat([content, mask]).float().cpu()[None]
-    if both.shape[-2:] != full.shape[-2:]:
-        both = F.interpolate(both, size=full.shape[-2:], mode="bicubic", align_corners=False)
-    painted = (both[0, :3].clamp(-1, 1) + 1) * 127.5
-    weight = torch.sigmoid(decision * torch.logit(both[0, 3:].clamp(0, 1), 1e-6))
-    weight = torch.where(weight < LEAST_MASK, torch.zeros_like(weight), weight)
-    mixed = (full + weight * (painted - full) + 0.5).clamp(0, 255)
+    parts = torch.cat([content, mask, torch.zeros_like(content) if added is None else added]).float().cpu()[None]
+    if parts.shape[-2:] != full.shape[-2:]:
+        parts = F.interpolate(parts, size=full.shape[-2:], mode="bicubic", align_corners=False)
+    painted = (parts[0, :3].clamp(-1, 1) + 1) * 127.5
+    weight = _decided(parts[0, 3:4], decision)
+    mixed = (full + weight * (painted - full) + parts[0, 4:] * 127.5 + 0.5).clamp(0, 255)
     pixels[top:bottom] = mixed.to(torch.uint8).permute(1, 2, 0).numpy()
     return PIL.Image.fromarray(pixels)

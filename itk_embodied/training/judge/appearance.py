@@ -60,21 +60,36 @@ def expected(record: Record, place_px: tuple[float, float] | None) -> tuple[Imag
     rows, columns = np.nonzero(there)
     down, right = round(place_px[1] - rows.mean() - 0.5), round(place_px[0] - columns.mean() - 0.5)
     if max(abs(down), abs(right)) <= 1:
-        return record.after, there
-    # The table without the cube: as before where it did not stand then, painted over where it stood then as well.
+        down = right = 0
+    return with_cube_moved(record, without_cube(record), down, right)
+
+
+def without_cube(record: Record) -> Image:
+    """The goal image without its moved cube: as before where the cube did not stand then, painted over where it did."""
+    there = record.after_seg == SEGMENT_ID[str(record.step.obj)]
     bare = record.after.copy()
     about = grow(there, 3)
-    old = grow(record.before_seg == SEGMENT_ID[name], 1)
+    old = grow(record.before_seg == SEGMENT_ID[str(record.step.obj)], 1)
     bare[about & ~old] = record.before[about & ~old]
     if (there & old).any():
         bare = cv2.inpaint(bare, (there & old).astype(np.uint8), 3, cv2.INPAINT_TELEA).astype(np.uint8)
+    return bare
+
+
+def with_cube_moved(record: Record, bare: Image, down: int, right: int) -> tuple[Image, np.ndarray]:
+    """The goal image with its moved cube so many px further down and to the right, over ``bare`` (see `without_cube`),
+    and that cube's pixels in it, bool (S, S)."""
+    there = record.after_seg == SEGMENT_ID[str(record.step.obj)]
+    if not down and not right:
+        return record.after, there
+    rows, columns = np.nonzero(there)
     side = there.shape[0]
     kept = (rows + down >= 0) & (rows + down < side) & (columns + right >= 0) & (columns + right < side)
     rows, columns = rows[kept], columns[kept]
-    thing = np.zeros_like(there)
+    thing, moved = np.zeros_like(there), bare.copy()
     thing[rows + down, columns + right] = True
-    bare[rows + down, columns + right] = record.after[rows, columns]
-    return bare, thing
+    moved[rows + down, columns + right] = record.after[rows, columns]
+    return moved, thing
 
 
 def odd_pixels(image: Image, should: Image) -> np.ndarray:

@@ -1,0 +1,297 @@
+"""Training of the generator's second look (`itk_embodied.agents.generators.refiner`) on what it painted.
+
+The loss is the judge's measure: how far a pixel is beyond all that the truth has next to its place. Plain differences
+are mostly edges half a pixel off, which nobody can know better and which hide what is wrong.
+"""
+
+# diffusers mixes its methods in in ways that a type checker cannot follow.
+# mypy: disable-error-code="attr-defined,operator,arg-type"
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
+from itk_embodied.agents.generators.refiner import SIDE_PX, Refiner
+from itk_embodied.agents.generators.words import RASTER
+from itk_embodied.errors import ConfigError
+from itk_embodied.training.course import Course, follow
+from itk_embodied.training.critic_generated import Gallery
+from itk_embodied.training.feed import feed
+from itk_embodied.training.journal import Journal
+from itk_embodied.training.judge.appearance import ODD
+from itk_embodied.training.learner import Learner
+from itk_embodied.training.refiner_windows import CORE, STORED_PX, Windows, cut_windows
+from itk_embodied.training.shards import ShardSet
+
+WRONG_SHARE = 0.4
+"""Of the windows, those of paintings that are wrong: what is right needs little."""
+FAR, PLAIN = 8.0, 0.1
+"""How much more what is far beyond counts, and how much the plain difference, beside what is beyond."""
+MIRRORED = 0.3
+MEASURED = 512
+"""Held-out windows of right and of wrong paintings that the errors are measured on."""
+
+
+@dataclass(frozen=True)
+class RefinerTraining:
+    """Settings of a run.
+
+    Attributes:
+        generator: pipeline folder of the generator whose paintings it learns from, and with which it is exported.
+        init: pipeline folder with a refiner to start from; None for random weights.
+        data, generated, rollouts, walks: pairs, and where the generator's judged paintings are; the last two may be
+            missing.
+        samples: windows to see. minutes: stop after this much wall time, over all resumed parts; None for no limit.
+            The learning rate falls by whichever is further on.
+        channels, blocks: see `Refiner`.
+    """
+
+    generator: Path = Path("itk_embodied/checkpoints/generator")
+    init: Path | None = None
+    data: Path = Path("data/pairs")
+    generated: Path = Path("data/generated")
+    rollouts: Path | None = Path("data/rollouts")
+    walks: Path | None = Path("data/walks")
+    out: Path = Path("runs/refiner")
+    channels: tuple[int, int, int] = (48, 96, 128)
+    blocks: int = 2
+    samples: int = 600_000
+    minutes: float | None = None
+    batch: int = 16
+    lr: float = 5e-4
+    seed: int = 0
+    threads: int = 1
+    workers: int = 0
+    save_every_s: float = 180.0
+
+    def __post_init__(self) -> None:
+        if self.samples < 1 or self.batch < 1:
+            raise ConfigError(f"samples is {self.samples} and batch {self.batch}; both must be 1 or more.")
+        for folder in (self.generator, self.init):
+            if folder is not None and not (folder / "model_index.json").is_file():
+                raise ConfigError(f"{folder} holds no pipeline; give the pipeline folder of a trained generator.")
+
+
+def train_refiner(config: RefinerTraining, *, progress: bool = True) -> Path:
+    """Train to the end, or go on where a run in ``config.out`` stopped. Returns the folder of the generator's pipeline
+    with the refiner in it."""
+    torch.set_num_threads(config.threads)
+    return _Run(config, progress).go()
+
+
+@dataclass(frozen=True)
+class RefinerBatch:
+    """``frame``, ``painted``, ``truth``, ``other``: float32 (B, 3, S, S) in -1..1; ``spot``, ``weight``: float32
+    (B, 1, S, S); ``corner``: float32 (B, 2), see `Refiner.forward`."""
+
+    frame: Tensor
+    painted: Tensor
+    truth: Tensor
+    other: Tensor
+    spot: Tensor
+    weight: Tensor
+    corner: Tensor
+
+
+def make_refiner_batch(
+    windows: Sequence[tuple[Windows, int]], side: int, rng: np.random.Generator | None = None
+) -> RefinerBatch:
+    """Windows of pictures ``side`` px wide; ``rng`` moves, mirrors and lights them anew, without it: their middle."""
+    room = STORED_PX - SIDE_PX
+    parts, others, corners = [], [], []
+    for chunk, number in windows:
+        down, right, *elsewhere = rng.integers(room + 1, size=4) if rng is not None else (room // 2,) * 4
+        where = slice(down, down + SIDE_PX), slice(right, right + SIDE_PX)
+        row, left, belongs, _ = chunk.about[number]
+        parts.append([array[number][where] for array in _arrays(chunk)])
+        down, left_out = elsewhere
+        others.append(chunk.frame[belongs][down : down + SIDE_PX, left_out : left_out + SIDE_PX])
+        corners.append([(left + where[1].start) / side, (row + where[0].start) / side])
+    frame, painted, truth = (_pictures([part[i] for part in parts]) for i in range(3))
+    spot, weight = (torch.from_numpy(np.stack([part[i] for part in parts])).float()[:, None] for i in (3, 4))
+    batch = RefinerBatch(frame, painted, truth, _pictures(others), spot, weight, torch.tensor(corners).float())
+    return batch if rng is None else _varied(batch, side, rng)
+
+
+def _arrays(chunk: Windows) -> tuple[np.ndarray, ...]:
+    return chunk.frame, chunk.painted, chunk.truth, chunk.spot, chunk.weight
+
+
+def _pictures(images: Sequence[np.ndarray]) -> Tensor:
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def _varied(batch: RefinerBatch, side: int, rng: np.random.Generator) -> RefinerBatch:
+    count = len(batch.frame)
+    gain = rng.uniform(0.85, 1.15, (count, 1)) * rng.uniform(0.95, 1.05, (count, 3))
+    gains = torch.from_numpy(gain).float()[:, :, None, None]
+    mirrored = torch.from_numpy(rng.random(count) < MIRRORED)
+    flip = mirrored[:, None, None, None]
+    lit = [((image + 1) * gains - 1).clamp(max=1) for image in (batch.frame, batch.painted, batch.truth, batch.other)]
+    turned = [torch.where(flip, image.flip(-1), image) for image in (*lit, batch.spot, batch.weight)]
+    # A mirrored window lies at the mirrored place of a picture whose columns go from 0 to 1.
+    across = torch.where(mirrored, 1 - batch.corner[:, 0] - SIDE_PX / side, batch.corner[:, 0])
+    frame, painted, truth, other, spot, weight = turned
+    return RefinerBatch(frame, painted, truth, other, spot, weight, torch.stack([across, batch.corner[:, 1]], 1))
+
+
+def beyond(made: Tensor, truth: Tensor) -> Tensor:
+    """How far each pixel is beyond all that the truth has in the 3 by 3 pixels around its place, 0 or more."""
+    high, low = F.max_pool2d(truth, 3, 1, 1), -F.max_pool2d(-truth, 3, 1, 1)
+    return (low - made).clamp(min=0) + (made - high).clamp(min=0)
+
+
+def refine_loss(made: Tensor, batch: RefinerBatch) -> Tensor:
+    """What is beyond the truth, and more of it than in proportion; per pixel of the spots."""
+    weight = batch.spot * batch.weight
+    far = beyond(made, batch.truth)
+    cost = far + FAR * far**2 + PLAIN * (made - batch.truth).abs()
+    return (cost * weight).sum() / (3 * weight.sum().clamp(min=1))
+
+
+class _Pool:
+    """Windows of one split, those of right and of wrong paintings apart."""
+
+    def __init__(self, chunks: Sequence[Windows]) -> None:
+        self.chunks = chunks
+        right = np.concatenate([np.asarray(chunk.about[:, 3]) for chunk in chunks]) > 0
+        self.starts = np.cumsum([0] + [len(chunk.about) for chunk in chunks])
+        self.right, self.wrong = np.nonzero(right)[0], np.nonzero(~right)[0]
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def __getitem__(self, index: int) -> tuple[Windows, int]:
+        chunk = int(np.searchsorted(self.starts, index, "right")) - 1
+        return self.chunks[chunk], int(index - self.starts[chunk])
+
+    def draw(self, rng: np.random.Generator) -> tuple[Windows, int]:
+        wrong = len(self.wrong) and rng.random() < WRONG_SHARE
+        return self[int(rng.choice(self.wrong))] if wrong else self[int(rng.integers(len(self)))]
+
+
+class _Run:
+    def __init__(self, config: RefinerTraining, progress: bool) -> None:
+        self.config, self.progress = config, progress
+        self.journal = Journal(config.out)
+        self.journal.log(config={name: str(value) for name, value in asdict(config).items()})
+        self.pipeline = CompositeFlowEditPipeline.from_pretrained(config.generator)
+        self.side = RASTER * self.pipeline.config.patch
+        self.train, self.held_out = (self._pool(split) for split in ("train", "held-out"))
+        if self.train is None:
+            how = "python -m itk_embodied.training.critic_generated"
+            raise ConfigError(f"{config.generated} has no paintings of {config.data}; run: {how}")
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        torch.manual_seed(config.seed)
+        new = config.init is None
+        self.model = Refiner(config.channels, config.blocks) if new else load_refiner(config.init)
+        self.model.to(self.device)
+        # A type checker does not see that diffusers' models are modules.
+        self.learner = Learner(self.model, config.lr, weight_decay=0.01)  # type: ignore[type-var]
+        self.course = Course(config.samples, config.minutes)
+        saved = self.journal.load_state()
+        if saved is not None:
+            tensors, counters = saved
+            self.course.take_up(counters)
+            self.learner.restore(tensors)
+
+    def _pool(self, split: str) -> _Pool | None:
+        config = self.config
+        shards = ShardSet(config.data, split)
+        gallery = Gallery(shards, config.generated, _there(config.rollouts), _there(config.walks), doubtful=0.0)
+        if not len(gallery):
+            return None
+        band = tuple(self.pipeline.config.band)
+        return _Pool(cut_windows(gallery, config.out / "windows" / split, band, progress=self.progress))
+
+    def go(self) -> Path:
+        config = self.config
+        seen = range(self.course.seen, config.samples + config.batch, config.batch)
+        batches = feed(self._batch, seen, config.workers)
+        follow(
+            self.course,
+            lambda: self._step(next(batches)),
+            log=self._log,
+            save=self._save,
+            save_every_s=config.save_every_s,
+            unit="window",
+            progress=self.progress,
+        )
+        self.journal.curve(["loss", "beyond", "odd"])
+        return config.out / "pipeline"
+
+    def _save(self) -> None:
+        self.journal.save_state(self.learner.tensors(), self.course.counters())
+        half = copy.deepcopy(self.learner.average).to(torch.float16)
+        self.pipeline.register_modules(refiner=half)
+        self.pipeline.save_pretrained(self.config.out / "pipeline")
+        if self.held_out is not None:
+            self.journal.log(step=self.course.seen, **held_out_errors(self.learner.average, self.held_out, self.side))
+
+    def _log(self, means: Mapping[str, float]) -> Mapping[str, object]:
+        rate = self.course.rate(self.config.lr)
+        self.journal.log(step=self.course.seen, **means, lr=rate, windows=len(self.train or ()))
+        return {"loss": f"{means['loss']:.4f}"}
+
+    def _batch(self, seen: int) -> RefinerBatch:
+        """Its randomness comes from the seed and the samples seen, so a resumed run is the same."""
+        assert self.train is not None
+        rng = np.random.default_rng([self.config.seed, 89, seen])
+        return make_refiner_batch([self.train.draw(rng) for _ in range(self.config.batch)], self.side, rng)
+
+    def _step(self, batch: RefinerBatch) -> dict[str, float]:
+        batch = _on(batch, self.device)
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            added = self.model(batch.frame, batch.painted, batch.spot, batch.other, batch.corner)
+        loss = refine_loss(batch.painted + added.float(), batch)
+        self.learner.step(loss, self.course)
+        self.course.seen += len(batch.frame)
+        return {"loss": float(loss.detach())}
+
+
+@torch.no_grad()
+def held_out_errors(model: Refiner, windows: _Pool, side: int) -> dict[str, float]:
+    """What is left of the errors of wrong paintings where a thing moved, 1 for all of it: ``beyond``, the mean, and
+    ``odd``, the pixels that the judge finds odd; ``beyond_right`` and ``odd_right``: of right ones."""
+    rng = np.random.default_rng(0)
+    left: dict[str, float] = {}
+    for name, numbers in (("", windows.wrong), ("_right", windows.right)):
+        sums = np.zeros((2, 2))
+        chosen = rng.permutation(numbers)[:MEASURED]
+        for start in range(0, len(chosen), 32):
+            batch = make_refiner_batch([windows[int(i)] for i in chosen[start : start + 32]], side)
+            batch = _on(batch, next(model.parameters()).device.type)
+            made = batch.painted + model(batch.frame, batch.painted, batch.spot, batch.other, batch.corner)
+            core = batch.spot * (batch.weight == CORE)
+            for row, image in enumerate((batch.painted, made)):
+                far = beyond(image, batch.truth) * core
+                sums[row] += float(far.sum()), float((far.amax(1) > ODD / 127.5).sum())
+        if (sums[0] > 0).all():
+            left |= {f"{kind}{name}": float(sums[1, i] / sums[0, i]) for i, kind in enumerate(("beyond", "odd"))}
+    return left
+
+
+def _on(batch: RefinerBatch, device: str) -> RefinerBatch:
+    return RefinerBatch(**{name: value.to(device) for name, value in vars(batch).items()})
+
+
+def load_refiner(folder: Path) -> Refiner:
+    """The refiner of a generator's pipeline, in full precision. Raises ConfigError where it has none."""
+    refiner = CompositeFlowEditPipeline.from_pretrained(folder).refiner
+    if refiner is None:
+        raise ConfigError(f"the generator in {folder} has no refiner; leave init out to start from random weights.")
+    made: Refiner = refiner.float()
+    return made
+
+
+def _there(folder: Path | None) -> Path | None:
+    return folder if folder is not None and folder.is_dir() else None
