@@ -1,7 +1,8 @@
 """Training of the generator's second look (`itk_embodied.agents.generators.refiner`) on what it painted.
 
 The loss is the judge's measure: how far a pixel is beyond all that the truth has next to its place. Plain differences
-are mostly edges half a pixel off, which nobody can know better and which hide what is wrong.
+are mostly edges half a pixel off, which nobody can know better and which hide what is wrong. What is between may be
+blurred, so how much fine detail there is counts, too.
 """
 
 # diffusers mixes its methods in in ways that a type checker cannot follow.
@@ -34,8 +35,11 @@ from itk_embodied.training.shards import ShardSet
 
 WRONG_SHARE = 0.4
 """Of the windows, those of paintings that are wrong: what is right needs little."""
-FAR, PLAIN = 8.0, 0.1
-"""How much more what is far beyond counts, and how much the plain difference, beside what is beyond."""
+FAR, PLAIN, FINE = 8.0, 0.1, 2.0
+"""Beside what is beyond: how much more what is far beyond counts, how much the plain difference, and how much the amount
+of fine detail."""
+FINE_PX = 7
+"""Detail is compared in squares of this side, whichever pixels have it."""
 MIRRORED = 0.3
 MEASURED = 512
 """Held-out windows of right and of wrong paintings that the errors are measured on."""
@@ -151,11 +155,26 @@ def beyond(made: Tensor, truth: Tensor) -> Tensor:
 
 
 def refine_loss(made: Tensor, batch: RefinerBatch) -> Tensor:
-    """What is beyond the truth, and more of it than in proportion; per pixel of the spots."""
+    """What is beyond the truth, and more of it than in proportion, and the detail lost or added; per pixel of the
+    spots."""
     weight = batch.spot * batch.weight
     far = beyond(made, batch.truth)
     cost = far + FAR * far**2 + PLAIN * (made - batch.truth).abs()
-    return (cost * weight).sum() / (3 * weight.sum().clamp(min=1))
+    grain = (detail(made) - detail(batch.truth)).abs()
+    return ((cost + FINE * grain) * weight).sum() / (3 * weight.sum().clamp(min=1))
+
+
+def detail(images: Tensor) -> Tensor:
+    """How strong the fine detail around each pixel is, (B, 3, H, W), 0 or more; shifts of a pixel hardly change it."""
+    return F.avg_pool2d((images - _blurred(images)).abs(), FINE_PX, 1, FINE_PX // 2, count_include_pad=False)
+
+
+def _blurred(images: Tensor) -> Tensor:
+    kernel = torch.tensor([0.06, 0.24, 0.4, 0.24, 0.06], device=images.device)  # of a sigma of a pixel
+    for padding, shape in (((2, 2, 0, 0), (1, 1, 1, 5)), ((0, 0, 2, 2), (1, 1, 5, 1))):
+        padded = F.pad(images, padding, mode="replicate")
+        images = F.conv2d(padded, kernel.view(shape).expand(3, *shape[1:]), groups=3)
+    return images
 
 
 class _Pool:
@@ -226,7 +245,7 @@ class _Run:
             unit="window",
             progress=self.progress,
         )
-        self.journal.curve(["loss", "beyond", "odd"])
+        self.journal.curve(["loss", "beyond", "odd", "fine"])
         return config.out / "pipeline"
 
     def _save(self) -> None:
@@ -261,22 +280,25 @@ class _Run:
 @torch.no_grad()
 def held_out_errors(model: Refiner, windows: _Pool, side: int) -> dict[str, float]:
     """What is left of the errors of wrong paintings where a thing moved, 1 for all of it: ``beyond``, the mean, and
-    ``odd``, the pixels that the judge finds odd; ``beyond_right`` and ``odd_right``: of right ones."""
+    ``odd``, the pixels that the judge finds odd, and ``fine``, the strength of fine detail, 1 for the truth's;
+    ``beyond_right`` and so on: of right ones."""
     rng = np.random.default_rng(0)
     left: dict[str, float] = {}
     for name, numbers in (("", windows.wrong), ("_right", windows.right)):
-        sums = np.zeros((2, 2))
+        sums = np.zeros((3, 3))
         chosen = rng.permutation(numbers)[:MEASURED]
         for start in range(0, len(chosen), 32):
             batch = make_refiner_batch([windows[int(i)] for i in chosen[start : start + 32]], side)
             batch = _on(batch, next(model.parameters()).device.type)
             made = batch.painted + model(batch.frame, batch.painted, batch.spot, batch.other, batch.corner)
             core = batch.spot * (batch.weight == CORE)
-            for row, image in enumerate((batch.painted, made)):
+            for row, image in enumerate((batch.painted, made, batch.truth)):
                 far = beyond(image, batch.truth) * core
-                sums[row] += float(far.sum()), float((far.amax(1) > ODD / 127.5).sum())
+                fine = detail(image) * core
+                sums[row] += float(far.sum()), float((far.amax(1) > ODD / 127.5).sum()), float(fine.sum())
         if (sums[0] > 0).all():
-            left |= {f"{kind}{name}": float(sums[1, i] / sums[0, i]) for i, kind in enumerate(("beyond", "odd"))}
+            told = sums[1] / (sums[0, 0], sums[0, 1], sums[2, 2])
+            left |= {f"{kind}{name}": float(value) for kind, value in zip(("beyond", "odd", "fine"), told, strict=True)}
     return left
 
 

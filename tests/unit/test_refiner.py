@@ -31,6 +31,7 @@ from itk_embodied.training.judge.edit import SEGMENT_ID, unseen_content  # noqa:
 from itk_embodied.training.refiner import (  # noqa: E402
     RefinerTraining,
     beyond,
+    detail,
     load_refiner,
     make_refiner_batch,
     train_refiner,
@@ -183,6 +184,18 @@ def test_a_shift_of_a_pixel_is_no_fault_and_a_stain_is():
     stain = truth.clone()
     stain[..., 4:6, 2] += 0.3
     assert float(beyond(stain, truth).max()) == pytest.approx(0.3)
+
+
+def test_detail_is_what_blur_takes_away_wherever_it_is():
+    torch.manual_seed(0)
+    sharp = torch.kron(torch.rand(1, 3, 6, 6), torch.ones(4, 4))
+    blurred = torch.nn.functional.avg_pool2d(sharp, 3, 1, 1)
+    inner = (..., slice(6, -6), slice(6, -6))
+    assert float(detail(torch.roll(sharp, 1, -1))[inner].mean()) == pytest.approx(
+        float(detail(sharp)[inner].mean()), rel=0.1
+    )
+    assert float(detail(blurred)[inner].mean()) < 0.7 * float(detail(sharp)[inner].mean())
+    assert float(detail(torch.full((1, 3, 12, 12), 0.4)).max()) < 1e-6
 
 
 def test_a_mirrored_batch_is_the_same_picture_seen_in_a_mirror(paintings, tmp_path, monkeypatch):
