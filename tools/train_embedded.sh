@@ -1,10 +1,11 @@
 #!/bin/sh
-# Remake the embedded stack from nothing: pairs, generator, planner, critic, verifier, and their figures.
+# Remake the embedded stack from nothing: pairs, generator with refiner, planner, critic, verifier, and their figures.
 #   sh tools/train_embedded.sh [RUNS]      (default runs/embedded)
 # Every part goes on where it stopped. The sizes below are meant for a GPU and many cores; two CPU cores train some 15
-# planner examples, 25 of the critic's, 40 of the generator's and 60 of the verifier's a second, one at a time. Sizes are
-# environment variables: PAIRS, LOOK, PLANNER, CRITIC, VERIFIER, GENERATOR, WALKS, CHAINED, PAINTINGS; WORKERS
-# are the processes that make data (default: all cores but one); COMPILE= (empty) leaves compiling out. Nothing is copied into the package: see the last lines.
+# planner examples, 25 of the critic's, 40 of the generator's, 190 of its refiner's and 60 of the verifier's a second, one
+# at a time. Sizes are environment variables: PAIRS, LOOK, PLANNER, CRITIC, VERIFIER, GENERATOR, REFINER, WALKS, CHAINED,
+# PAINTINGS; WORKERS are the processes that make data (default: all cores but one); COMPILE= (empty) leaves compiling out.
+# Nothing is copied into the package: see the last lines.
 set -eu
 runs="${1:-runs/embedded}"
 cli="${ITK_EMBODIED:-.venv/bin/itk-embodied}"
@@ -26,18 +27,26 @@ say "Walks, painted by it, and the generator on them"
     --workers "$workers"
 "$cli" train generator --data "$data/pairs" --walks "$data/walks" --start "$runs/generator-pairs/pipeline" \
     --out "$runs/generator" --samples "${CHAINED:-500000}" --workers "$workers"
+say "What it paints, for its refiner"
+paint() { # CHECKPOINT OUT
+    for split in train held-out; do
+        "$python" -m itk_embodied.training.critic_generated --data "$data/pairs" --checkpoint "$1" --out "$2" \
+            --split "$split" --count "$([ $split = train ] && echo "${PAINTINGS:-20000}" || echo 1000)"
+    done
+}
+paint "$runs/generator/pipeline" "$data/painted"
+say "Refiner: the generator's second look"
+"$cli" train refiner --generator "$runs/generator/pipeline" --data "$data/pairs" --generated "$data/painted" \
+    --walks "$data/walks" --out "$runs/refiner" --samples "${REFINER:-600000}" --workers "$workers"
 say "Looking: what planner and critic have in common"
 "$cli" train tiny look --data "$data/pairs" --out "$runs/look" --examples "${LOOK:-100000}" --workers "$workers" $compile
 say "Planner"
 "$cli" train tiny planner --data "$data/pairs" --start "$runs/look/checkpoint" --out "$runs/planner" \
     --examples "${PLANNER:-200000}" --workers "$workers" $compile
-say "What the generator paints, for the critic"
-for split in train held-out; do
-    "$python" -m itk_embodied.training.critic_generated --data "$data/pairs" --checkpoint "$runs/generator/pipeline" \
-        --out "$data/generated" --split "$split" --count "$([ $split = train ] && echo "${PAINTINGS:-20000}" || echo 1000)"
-done
+say "What the generator paints now, for the critic"
+paint "$runs/refiner/pipeline" "$data/generated"
 say "Verifier: the critic's second opinion"
-"$cli" train verifier --generator "$runs/generator/pipeline" --data "$data/pairs" --generated "$data/generated" \
+"$cli" train verifier --generator "$runs/refiner/pipeline" --data "$data/pairs" --generated "$data/generated" \
     --walks "$data/walks" --out "$runs/verifier" --samples "${VERIFIER:-300000}" --workers "$workers"
 say "Critic"
 "$cli" train tiny critic --data "$data/pairs" --start "$runs/look/checkpoint" --out "$runs/critic" \
@@ -60,7 +69,7 @@ max_think_chars = 800
 
 [generator]
 kind = "composite-flow"
-checkpoint = "$(realpath "$runs")/generator/pipeline"
+checkpoint = "$(realpath "$runs")/refiner/pipeline"
 
 [critic]
 kind = "panel"

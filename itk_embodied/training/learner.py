@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from itk_embodied.errors import ConfigError
 from itk_embodied.training.course import Course
 from itk_embodied.training.journal import optimiser_tensors, restore_optimiser
 
@@ -54,8 +55,16 @@ class Learner(Generic[Model]):
         return named | optimiser_tensors(self.optimiser)
 
     def restore(self, tensors: Mapping[str, Tensor], fixed: Mapping[str, Tensor] | None = None) -> None:
-        """Go on from `tensors`; ``fixed``: weights that come from elsewhere."""
+        """Go on from `tensors`; ``fixed``: weights that come from elsewhere.
+
+        Raises ConfigError where they are another model's.
+        """
         for part, module in (("model", self.model), ("average", self.average)):
             own = {k.removeprefix(part + "."): v for k, v in tensors.items() if k.startswith(part + ".")}
-            module.load_state_dict(own | dict(fixed or {}))
+            try:
+                module.load_state_dict(own | dict(fixed or {}))
+            except RuntimeError as error:
+                raise ConfigError(
+                    "the run's folder holds the state of another model; give another folder, or remove what is there."
+                ) from error
         restore_optimiser(self.optimiser, dict(tensors))

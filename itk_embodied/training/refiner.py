@@ -36,8 +36,8 @@ from itk_embodied.training.shards import ShardSet
 WRONG_SHARE = 0.4
 """Of the windows, those of paintings that are wrong: what is right needs little."""
 FAR, PLAIN, FINE = 8.0, 0.1, 2.0
-"""Beside what is beyond: how much more what is far beyond counts, how much the plain difference, and how much the amount
-of fine detail."""
+"""Beside what is beyond: how much more what is far beyond counts, how much the plain difference, and how much it counts
+if fine detail is lost or added."""
 FINE_PX = 7
 """Detail is compared in squares of this side, whichever pixels have it."""
 MIRRORED = 0.3

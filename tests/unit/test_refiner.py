@@ -279,6 +279,9 @@ def test_errors_say_what_to_do(paintings, tmp_path):
         train_refiner(settings(tmp_path, tmp_path / "run"), progress=False)
     with pytest.raises(ConfigError, match="has no refiner"):
         train_refiner(settings(paintings, tmp_path / "run", init=generator_folder()), progress=False)
+    train_refiner(settings(paintings, tmp_path / "small", samples=8), progress=False)
+    with pytest.raises(ConfigError, match="another model"):
+        train_refiner(settings(paintings, tmp_path / "small", channels=(24, 24, 24)), progress=False)
     gallery = Gallery(ShardSet(pairs_folder()), paintings, doubtful=0.0)
     with pytest.raises(InputError, match="too small"):
         cut_windows(gallery, tmp_path / "windows", (10, 20), progress=False)
