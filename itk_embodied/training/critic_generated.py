@@ -27,7 +27,7 @@ from itk_embodied.training.corruptions import SEGMENT_ID, Corrupted
 from itk_embodied.training.critic_data import ask, shade, visible_places, wrong_step
 from itk_embodied.training.generator_text import slot_values
 from itk_embodied.training.judge.base import PASS, Subject
-from itk_embodied.training.judge.edit import check_edit
+from itk_embodied.training.judge.edit import seen_place
 from itk_embodied.training.judge.simulator import SimulatorJudge
 from itk_embodied.training.pixels import disc
 from itk_embodied.training.rollouts.lines import JudgeLine
@@ -59,7 +59,7 @@ class Painting:
     @cached_property
     def place_px(self) -> tuple[float, float] | None:
         """Where the moved cube is seen in it, (u, v); None if nowhere."""
-        return check_edit(self.image, self.record).place_px
+        return seen_place(self.image, self.record)
 
     @property
     def has_a_truth(self) -> bool:
