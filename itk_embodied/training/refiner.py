@@ -203,7 +203,8 @@ class _Run:
         self.config, self.progress = config, progress
         self.journal = Journal(config.out)
         self.journal.log(config={name: str(value) for name, value in asdict(config).items()})
-        self.pipeline = CompositeFlowEditPipeline.from_pretrained(config.generator)
+        # In half precision, as pipelines are exported.
+        self.pipeline = CompositeFlowEditPipeline.from_pretrained(config.generator, torch_dtype=torch.float16)
         self.side = RASTER * self.pipeline.config.patch
         self.train, self.held_out = (self._pool(split) for split in ("train", "held-out"))
         if self.train is None:
