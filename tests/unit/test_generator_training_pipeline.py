@@ -9,6 +9,7 @@ from scripted import gradient_image
 
 torch = pytest.importorskip("torch")
 
+from itk_embodied.agents.generators import composite_flow  # noqa: E402
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline, _spots  # noqa: E402
 from itk_embodied.agents.generators.detail import DetailHead  # noqa: E402
 from itk_embodied.agents.generators.words import StepReader, place_maps, places, split_words  # noqa: E402
@@ -87,6 +88,22 @@ def test_frames_keep_their_size_and_batches_equal_single_calls(pipeline):
     assert [p.size for p in both] == [(200, 200), (320, 240)]
     alone = paint(pipeline, pictures[1], seed=6)
     assert np.abs(np.asarray(both[1]).astype(int) - alone).max() <= 2
+
+
+def test_a_larger_frame_shows_what_was_painted_at_the_models_size(pipeline, monkeypatch):
+    """Scaled up and seen small again, as critics see it, it is as sharp as it was painted."""
+    small = picture(64, 64)
+    large = small.resize((128, 128), PIL.Image.Resampling.NEAREST)
+    wanted = paint(pipeline, small).astype(int)
+    moved = (wanted != np.asarray(small)).any(-1)
+
+    def off() -> float:
+        seen = PIL.Image.fromarray(paint(pipeline, large)).resize((64, 64), PIL.Image.Resampling.BOX)
+        return float(np.abs(np.asarray(seen) - wanted)[moved].mean())
+
+    sharp = off()
+    monkeypatch.setattr(composite_flow, "SHARPENED", 0)
+    assert moved.sum() > 100 and sharp < 0.4 * off()
 
 
 def test_of_many_candidates_one_is_kept(pipeline):
