@@ -58,6 +58,11 @@ AttemptsOption = Annotated[
     int | None, typer.Option("--max-attempts", help="Attempts a step may use; default: the stack's.", min=1, max=20)
 ]
 JsonOption = Annotated[Path | None, typer.Option("--json", help="Write the result to this file.", dir_okay=False)]
+GeneratedOption = Annotated[
+    Path, typer.Option("--generated", help="Judged paintings; see itk_embodied.training.critic_generated.")
+]
+RolloutsOption = Annotated[Path, typer.Option("--rollouts", help="More of them, if it is there.")]
+PaintedWalksOption = Annotated[Path, typer.Option("--walks", help="Paintings on paintings, if it is there.")]
 DataOption = Annotated[Path, typer.Option("--data", help="Folder of the shards.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")]
 WorkersOption = Annotated[int, typer.Option("--workers", min=0, help="Processes that draw data ahead, for a GPU.")]
@@ -288,13 +293,9 @@ def train_refiner(
         Path | None, typer.Option("--start", help="Pipeline folder whose refiner it goes on from, not from nothing.")
     ] = None,
     data: DataOption = Path("data/pairs"),
-    generated: Annotated[
-        Path, typer.Option("--generated", help="Judged paintings; see itk_embodied.training.critic_generated.")
-    ] = Path("data/generated"),
-    rollouts: Annotated[Path, typer.Option("--rollouts", help="More of them, if it is there.")] = Path("data/rollouts"),
-    walks: Annotated[Path, typer.Option("--walks", help="Paintings on paintings, if it is there.")] = Path(
-        "data/walks"
-    ),
+    generated: GeneratedOption = Path("data/generated"),
+    rollouts: RolloutsOption = Path("data/rollouts"),
+    walks: PaintedWalksOption = Path("data/walks"),
     out: Annotated[Path, typer.Option("--out", help="The run's folder.")] = Path("runs/refiner"),
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Windows to see.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", min=0, help="Highest learning rate.")] = None,
@@ -332,13 +333,9 @@ def train_verifier(
         Path | None, typer.Option("--start", help="A verifier's checkpoint to go on from instead of the generator.")
     ] = None,
     data: DataOption = Path("data/pairs"),
-    generated: Annotated[
-        Path, typer.Option("--generated", help="Judged paintings; see itk_embodied.training.critic_generated.")
-    ] = Path("data/generated"),
-    rollouts: Annotated[Path, typer.Option("--rollouts", help="More of them, if it is there.")] = Path("data/rollouts"),
-    walks: Annotated[Path, typer.Option("--walks", help="Paintings on paintings, if it is there.")] = Path(
-        "data/walks"
-    ),
+    generated: GeneratedOption = Path("data/generated"),
+    rollouts: RolloutsOption = Path("data/rollouts"),
+    walks: PaintedWalksOption = Path("data/walks"),
     out: Annotated[Path, typer.Option("--out", help="The run's folder.")] = Path("runs/verifier"),
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Pictures to see.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", min=0, help="Highest learning rate.")] = None,
