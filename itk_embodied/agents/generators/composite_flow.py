@@ -4,9 +4,9 @@ A U-Net, with a head for fine detail after it, sees the frame and a noisy versio
 with content and a change mask; the edited frame is ``frame + mask * (content - frame)``. The flow starts from the
 frame plus noise, not from pure noise (flow matching, arXiv 2210.02747, with the source distribution around the image
 to edit). Only a band of the frame, where the table is, goes through the model. Mask and content are made at the
-model's size and composited over the frame at the frame's own, so what is not painted stays bit for bit the same. One manipulation changes a picture in two spots at most, where a thing was
-and where it goes: what the mask opens elsewhere is left as it was. A refiner, where there is one, looks at these spots
-once more, pixel by pixel.
+model's size and composited over the frame at the frame's own, so what is not painted stays bit for bit the same. One
+manipulation changes a picture in two spots at most, where a thing was and where it goes: what the mask opens elsewhere
+is left as it was. A refiner, where there is one, looks at these spots once more, pixel by pixel.
 """
 
 # diffusers mixes these in in ways that a type checker cannot follow.
