@@ -136,7 +136,8 @@ def read_kept(path: Path) -> tuple[list[tuple[str, int]], list[JudgeLine], np.nd
 
 
 class Gallery:
-    """Random access to the paintings of a split, and to those of rollouts and walks where there are some.
+    """Random access to the paintings of a split, and to those of rollouts and walks where there are some: a folder
+    that is missing has none.
 
     ``right``, ``wrong``: the numbers of those that are so by at least ``doubtful`` points.
     """

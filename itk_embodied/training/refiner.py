@@ -227,7 +227,7 @@ class _Run:
     def _pool(self, split: str) -> _Pool | None:
         config = self.config
         shards = ShardSet(config.data, split)
-        gallery = Gallery(shards, config.generated, _there(config.rollouts), _there(config.walks), doubtful=0.0)
+        gallery = Gallery(shards, config.generated, config.rollouts, config.walks, doubtful=0.0)
         if not len(gallery):
             return None
         band = tuple(self.pipeline.config.band)
@@ -314,7 +314,3 @@ def load_refiner(folder: Path) -> Refiner:
         raise ConfigError(f"the generator in {folder} has no refiner; leave init out to start from random weights.")
     made: Refiner = refiner.float()
     return made
-
-
-def _there(folder: Path | None) -> Path | None:
-    return folder if folder is not None and folder.is_dir() else None

@@ -108,8 +108,7 @@ class _Run:
         self.shards = ShardSet(config.data)
         if not len(self.shards):
             raise ConfigError(f"{config.data} has no pairs; run: itk-embodied train data pairs --out {config.data}")
-        rollouts, walks = _there(config.rollouts), _there(config.walks)
-        self.gallery = Gallery(self.shards, config.generated, rollouts, walks, doubtful=0.0)
+        self.gallery = Gallery(self.shards, config.generated, config.rollouts, config.walks, doubtful=0.0)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.manual_seed(config.seed)
         self.model = new_verifier(config.generator) if config.init is None else load_verifier(config.init)
@@ -179,7 +178,3 @@ class _Run:
         self.course.seen += len(good)
         right = ((verdict > 0) == (good > 0.5)).float().mean()
         return {"loss": float(loss.detach()), "fault_loss": float(fault_loss.detach()), "accuracy": float(right)}
-
-
-def _there(folder: Path | None) -> Path | None:
-    return folder if folder is not None and folder.is_dir() else None
