@@ -24,6 +24,7 @@ from itk_embodied.agents.base import CallContext, Planner
 from itk_embodied.agents.contracts import parse_plan
 from itk_embodied.errors import InputError, ModelOutputError
 from itk_embodied.evaluation.stats import Rate
+from itk_embodied.training.people import people_task
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.types import Image, Plan, Task
 from itk_sim.errors import SimError
@@ -45,6 +46,8 @@ SPLITS: Mapping[str, tuple[Split, Combinations]] = {
     "combinations": ("train", "held-out"),
 }
 """Always on held-out scenes: training wording and combinations, wording never seen, combinations never planned."""
+PEOPLE = "people"
+"""One split more: tasks in the words of `itk_embodied.training.people`."""
 _SCENES, _FRAME_PX, _SIDE_PX = 200, 256, 128
 
 
@@ -86,15 +89,14 @@ def ask_one_by_one(planner: Planner) -> Answerer:
 
 
 def evaluate(ask: Answerer, shards: ShardSet, count: int, split: str, seed: int = 0) -> list[Answered]:
-    """Ask about ``count`` held-out pictures, one random task each, as one of `SPLITS` has them."""
-    wording, combinations = SPLITS[split]
+    """Ask about ``count`` held-out pictures, one random task each, as one of `SPLITS` has them, or `PEOPLE`."""
     records, tasks = [], []
     for number in range(count):
         rng, task = np.random.default_rng([seed, 31, number]), None
         for _ in range(_SCENES):
             record = shards[int(rng.integers(len(shards)))]
             with suppress(SimError):  # not every scene has such a task
-                task = sample_task(record.before_state, rng, split=wording, combinations=combinations)
+                task = _draw(split, record.before_state, rng)
                 break
         if task is None:
             raise InputError(f"none of {_SCENES} scenes of {shards.folder} has a task of {split!r}; make more pairs.")
@@ -102,6 +104,13 @@ def evaluate(ask: Answerer, shards: ShardSet, count: int, split: str, seed: int 
         tasks.append(task)
     raw = ask([record.before for record in records], [task.text for task in tasks])
     return [judge_answer(text, task, r.before_state) for text, task, r in zip(raw, tasks, records, strict=True)]
+
+
+def _draw(split: str, state: SceneState, rng: np.random.Generator) -> TaskSpec:
+    if split == PEOPLE:
+        return people_task(state, rng)
+    wording, combinations = SPLITS[split]
+    return sample_task(state, rng, split=wording, combinations=combinations)
 
 
 def evaluate_suite(ask: Answerer, name: str, count: int, seed: int = 0) -> list[Answered]:
@@ -195,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     torch.set_num_threads(1)
     ask = _batched(args.checkpoint) if args.batched else _adapter(args.checkpoint)
     record = {}
-    for split in args.suite or SPLITS:
+    for split in args.suite or (*SPLITS, PEOPLE):
         if args.suite:
             answered = evaluate_suite(ask, split, args.tasks, args.seed)
         else:

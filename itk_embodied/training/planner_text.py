@@ -17,15 +17,21 @@ from typing import TypeVar
 
 import numpy as np
 
+from itk_embodied.training.people import people_task
 from itk_sim.errors import SimError
 from itk_sim.language import instruction
 from itk_sim.splits import combination_split
 from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS, SceneState, Step
 from itk_sim.tasks import TaskSpec, sample_task
+from itk_sim.wording import Split
 
 HARD = ("tower", "sort", "sort", "swap", "every_cube", "clear_table", "chain", "chain", "covered", "stack",
         "put_in_drawer", "take_out_of_drawer", "unstack", "impossible", "impossible")  # fmt: skip
 HARD_SHARE = 0.5
+WIDE_SHARE = 0.6
+"""How many texts may say things in any of the ways of `itk_sim.wide`, too."""
+PEOPLE_SHARE = 0.2
+"""How many tasks are put as people put them (see `itk_embodied.training.people`)."""
 BY_PLACE = 0.9
 """So many cubes that may be called by their places ("the leftmost cube"), more than people do: it is hard to learn."""
 SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE, LOUD_SHARE = 0.12, 0.15, 0.15, 0.3, 0.04
@@ -95,13 +101,17 @@ def recoloured(state: SceneState, rng: np.random.Generator) -> SceneState:
 
 def drawn_task(state: SceneState, rng: np.random.Generator) -> TaskSpec:
     """A task in training wording, families that need thought more often than others."""
+    if rng.random() < PEOPLE_SHARE:
+        with suppress(SimError):  # this scene has no such task
+            return people_task(state, rng, "train")
+    split: Split = "wide" if rng.random() < WIDE_SHARE else "train"
     if rng.random() < HARD_SHARE:
         for family in rng.permutation(HARD)[:4]:
             try:
-                return sample_task(state, rng, str(family), by_place=BY_PLACE)
+                return sample_task(state, rng, str(family), split, by_place=BY_PLACE)
             except SimError:
                 continue  # this scene has no such task
-    return sample_task(state, rng, by_place=BY_PLACE)
+    return sample_task(state, rng, split=split, by_place=BY_PLACE)
 
 
 def roughened(task: TaskSpec, rng: np.random.Generator) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from itk_sim import task_phrases
 from itk_sim.draft import Draft, Draw
-from itk_sim.families import SINGLE
+from itk_sim.families import SINGLE, naming
 from itk_sim.planning import Intent, covers, in_plan_order
 from itk_sim.predicates import holds
 from itk_sim.symbols import DRAWER, TABLE, is_bowl, is_mat
@@ -128,7 +128,8 @@ def _every_clauses(relation: str, target: str, spared: str | None, say: Wording)
         whole = say.expand(say.pick(task_phrases.ALL_CUBES))
         return say.expand(say.pick(task_phrases.EXCEPT), all=whole, obj=say.noun(spared)) if spared else whole
 
-    return [say.clause(task_phrases.EVERY, **{**say.place_slots("red cube", relation, target), "all": everyone})]
+    table = naming(task_phrases.EVERY, "all") if spared else task_phrases.EVERY  # who is spared must be said
+    return [say.clause(table, **{**say.place_slots("red cube", relation, target), "all": everyone})]
 
 
 def clear_table(draw: Draw) -> Draft | None:

@@ -93,7 +93,7 @@ def _absent_drawer(draw: Draw) -> Refusal | None:
 
 def _stranger(draw: Draw, say: Wording) -> str:
     colour = say.one(strangers.COLOURS) + " " if draw.chance(0.25) else ""
-    return colour + say.one(strangers.THINGS[say.split])
+    return colour + say.one(strangers.THINGS[say.words])
 
 
 def _unknown(draw: Draw) -> Refusal | None:
@@ -107,7 +107,7 @@ def _unknown(draw: Draw) -> Refusal | None:
     def words(say: Wording) -> list[Clause]:
         say.novel |= say.split == "wording"
         inside = draw.chance(0.5)
-        place = say.one((strangers.PLACES_IN if inside else strangers.PLACES_ON)[say.split])
+        place = say.one((strangers.PLACES_IN if inside else strangers.PLACES_ON)[say.words])
         where: Relation = "in" if inside else "on"
         if how < 0.3 or obj is None:
             return [say.place_clause(_stranger(draw, say), relation, target)]

@@ -180,7 +180,7 @@ def sample_task(
     Args:
         family: one of FAMILIES; None: one task in ten is impossible, the others are of any family that the scene
             allows, all about equally likely.
-        split: "train", or "wording" for held-out wording.
+        split: "train", "wide" for more ways to say it, or "wording" for held-out wording.
         combinations: which (cube, relation, target) its plan may have (see `itk_sim.splits`): "train" only, at least
             one "held-out", or "any".
         by_place: how many of the tasks that move one cube may call it by where it is ("the leftmost cube").
@@ -190,9 +190,10 @@ def sample_task(
     """
     if family is not None and family not in FAMILIES:
         raise SimError(f"family {family!r} was given; allowed: {', '.join(FAMILIES)}")
-    if split not in ("train", "wording") or combinations not in ("train", "held-out", "any"):
+    if split not in ("train", "wide", "wording") or combinations not in ("train", "held-out", "any"):
         raise SimError(
-            f"split={split!r}, combinations={combinations!r} was given; allowed: train, wording; train, held-out, any"
+            f"split={split!r}, combinations={combinations!r} was given; "
+            "allowed: train, wide, wording; train, held-out, any"
         )
     if family is None and combinations != "held-out" and rng.random() < _IMPOSSIBLE_SHARE:
         family = IMPOSSIBLE

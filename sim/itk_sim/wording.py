@@ -1,8 +1,8 @@
 """Free wording: clauses about the table, and sentences made of them, as a person might write them.
 
-``Wording(rng, "train")`` is the wording that models learn from. ``Wording(rng, "wording")`` says the same things with
-at least one noun, verb, relation, clause or frame that ``train`` never uses: what it measures is unseen wording, not
-unseen scenes.
+``Wording(rng, "train")`` is the wording that models learn from, ``"wide"`` more of it (see `itk_sim.wide`).
+``Wording(rng, "wording")`` says the same things with at least one noun, verb, relation, clause or frame that neither
+ever uses: what it measures is unseen wording, not unseen scenes.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ __all__ = ["Clause", "Mode", "Split", "Wording"]
 Mode: TypeAlias = Literal["do", "say"]
 _NEW_WORD, _NEW_PATTERN = 0.15, 0.3
 """How often the wording split takes an unseen word, clause or frame where there is a choice."""
+_WIDE = 0.5
+"""How often the wide wording takes what the plain one has not."""
 _REFERENCE = 0.35
 """How often something is called by where it is ("the cube on the mat"), where that is possible."""
 _QUESTION = re.compile(r"\?$")
@@ -43,7 +45,7 @@ class Wording:
 
     Args:
         rng: all choices come from it.
-        split: "train", or "wording" for held-out wording.
+        split: "train", "wide" for more of it, or "wording" for held-out wording.
         references: for some names, other ways to refer to them in this scene: ``{"red cube": ("the leftmost cube",)}``.
         mode: whether clauses are imperatives or statements; None: as it comes, imperatives four times in five.
     """
@@ -55,14 +57,19 @@ class Wording:
         references: Mapping[str, Sequence[str]] | None = None,
         mode: Mode | None = None,
     ) -> None:
-        if split not in ("train", "wording"):
-            raise SimError(f"split {split!r} was given; allowed: train, wording")
+        if split not in ("train", "wide", "wording"):
+            raise SimError(f"split {split!r} was given; allowed: train, wide, wording")
         self.rng = rng
         self.split: Split = split
         self.references = references or {}
         self.mode: Mode = mode or ("say" if rng.random() < 0.2 else "do")
         self.novel = False
         """Whether something that train never says has been said."""
+
+    @property
+    def words(self) -> Literal["train", "wording"]:
+        """The part of a list of words without wide ones."""
+        return "wording" if self.split == "wording" else "train"
 
     # --- choices ---
 
@@ -73,10 +80,11 @@ class Wording:
         return options[int(self.rng.integers(len(options)))]
 
     def pick(self, table: Mapping[Split, Sequence[str] | str], share: float = _NEW_WORD) -> str:
-        """A pattern of train, or (in the wording split, sometimes) a held-out one."""
+        """A pattern of train, or (in the wording split, sometimes) a held-out one, or (in the wide one) a wide one."""
         held = self.split == "wording" and bool(table["wording"]) and self.chance(share)
         self.novel |= held
-        options = table["wording" if held else "train"]
+        wide = self.split == "wide" and bool(table.get("wide")) and self.chance(_WIDE)
+        options = table["wording" if held else "wide" if wide else "train"]
         return options if isinstance(options, str) else self.one(options)
 
     def expand(self, pattern: str, **slots: str | Callable[[], str]) -> str:

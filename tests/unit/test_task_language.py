@@ -107,7 +107,7 @@ def _tables() -> list[tuple[str, object, object]]:
     found: list[tuple[str, object, object]] = []
 
     def walk(name: str, value: object) -> None:
-        if isinstance(value, dict) and set(value) == {"train", "wording"}:
+        if isinstance(value, dict) and {"train", "wording"} <= set(value):
             found.append((name, value["train"], value["wording"]))
         elif isinstance(value, dict):
             for key, inner in value.items():
