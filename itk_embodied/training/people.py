@@ -1,8 +1,9 @@
-"""Tasks as people say them: whole utterances written by hand, apart from every grammar here.
+"""Tasks as people would say them: whole utterances, not made from any grammar here.
 
-``people.json`` is an examination of the planner's English, in the voices of a dozen kinds of speakers: its author had
-seen neither the grammar that planners learn from nor its held-out part, and nothing is trained on it.
-``people_train.json`` is by other authors, who had not seen the examination, in other voices.
+``people.json`` is an examination of the planner's English, in the voices of a dozen kinds of speakers. A language model
+wrote it that was told the families and their slots and nothing else: neither the grammar that planners learn from nor
+its held-out part. Nothing is trained on it. ``people_train.json`` was written likewise, apart from it, in other voices;
+what came out nearly like the examination, or has what only held-out wording has, was left out.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """More ways to say things than anybody thinks of at once: patterns of ``wide_wording.toml``, for training alone.
 
-Their authors knew the grammar beside them, but not its held-out wording. Whatever has a word, or three words in a row,
-that of the two only the held-out wording has, was left out, so that it stays unseen. Evaluations and suites never draw
-from them: what they draw stays the same.
+Language models wrote them that were shown the grammar beside them, but not its held-out wording. Whatever has a word,
+or three words in a row, that of the two only the held-out wording has, was left out, so that it stays unseen.
+Evaluations and suites never draw from them: what they draw stays the same.
 """
 
 from __future__ import annotations
