@@ -24,11 +24,11 @@ from itk_embodied.agents.base import CallContext, Planner
 from itk_embodied.agents.contracts import parse_plan
 from itk_embodied.errors import InputError, ModelOutputError
 from itk_embodied.evaluation.stats import Rate
-from itk_embodied.training.people import people_task
 from itk_embodied.training.shards import ShardSet
 from itk_embodied.types import Image, Plan, Task
 from itk_sim.errors import SimError
 from itk_sim.language import instruction, parse_instruction
+from itk_sim.people import people_task
 from itk_sim.planning import plan_achieves
 from itk_sim.scene import SceneSpec
 from itk_sim.splits import Combinations
@@ -47,7 +47,7 @@ SPLITS: Mapping[str, tuple[Split, Combinations]] = {
 }
 """Always on held-out scenes: training wording and combinations, wording never seen, combinations never planned."""
 PEOPLE = "people"
-"""One split more: tasks in the words of `itk_embodied.training.people`."""
+"""One split more: tasks in the words of `itk_sim.people`."""
 _SCENES, _FRAME_PX, _SIDE_PX = 200, 256, 128
 
 

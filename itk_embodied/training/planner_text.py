@@ -17,9 +17,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from itk_embodied.training.people import people_task
 from itk_sim.errors import SimError
 from itk_sim.language import instruction
+from itk_sim.people import people_task
 from itk_sim.splits import combination_split
 from itk_sim.symbols import BOWLS, CUBES, DIRECTIONS, DRAWER, MATS, SceneState, Step
 from itk_sim.tasks import TaskSpec, sample_task
@@ -31,7 +31,7 @@ HARD_SHARE = 0.5
 WIDE_SHARE = 0.6
 """How many texts may say things in any of the ways of `itk_sim.wide`, too."""
 PEOPLE_SHARE = 0.2
-"""How many tasks are put as people put them (see `itk_embodied.training.people`)."""
+"""How many tasks are put as people put them (see `itk_sim.people`)."""
 BY_PLACE = 0.9
 """So many cubes that may be called by their places ("the leftmost cube"), more than people do: it is hard to learn."""
 SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE, LOUD_SHARE = 0.12, 0.15, 0.15, 0.3, 0.04

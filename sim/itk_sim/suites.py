@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from itk_sim import people
 from itk_sim.errors import SimError
 from itk_sim.families import SINGLE
 from itk_sim.group_families import GROUP
@@ -40,6 +41,8 @@ class Suite:
     families: tuple[str, ...]
     wording: Split = "train"
     combinations: Combinations = "any"
+    people: bool = False
+    """Whether tasks are put as in `itk_sim.people`, whose families it then has."""
     most: int | None = None
     """It never has more tasks than this."""
 
@@ -62,6 +65,7 @@ SUITES: Mapping[str, Suite] = {
         combinations="held-out",
     ),
     "held-out-wordings": Suite("wording that training never has", (*SINGLE, *GROUP), "wording", "train"),
+    "people": Suite("tasks of all kinds as people would put them", people.families(), people=True),
     "smoke": Suite("six tasks of several kinds", (*_PLACE, "left_of", "open_drawer", "chain"), most=6),
     "all": Suite("every family in turn", FAMILIES),
     **{family: Suite(f"the family {family} alone", (family,)) for family in FAMILIES},
@@ -87,6 +91,7 @@ _PLAIN = {*_PLACE, *DIRECTIONS, "open_drawer", "close_drawer"}
 
 
 def _scene(family: str, rng: np.random.Generator) -> SceneSpec:
+    family = people.sampled_as(family)
     wishes = dict(_SCENES.get(family, {}))
     wishes.setdefault("stacked", False if family in _PLAIN else bool(rng.random() < 0.5))
     spec = sample_scene(rng, **wishes)
@@ -102,7 +107,10 @@ def _line(name: str, number: int, seed: int, table: Table) -> dict[str, Any]:
         spec = _scene(family, rng)
         try:
             state = table.reset(spec)
-            task = sample_task(state, rng, family, suite.wording, suite.combinations)
+            if suite.people:
+                task = people.people_task(state, rng, family=family, combinations=suite.combinations)
+            else:
+                task = sample_task(state, rng, family, suite.wording, suite.combinations)
         except SimError:  # no room for this inventory, or nothing of this family to do: another scene
             continue
         line = {**task.line(), "id": f"{name}-{seed}-{number:03d}", "scene": spec.to_json()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from itk_sim.errors import SimError
 from itk_sim.scene import SceneSpec
 from itk_sim.splits import scene_part
+from itk_sim.people import utterances
 from itk_sim.suites import SUITES, build, load_jsonl
 from itk_sim.task_lines import check_line
 from itk_sim.tasks import FAMILIES
@@ -107,7 +109,7 @@ def test_unknown_suite() -> None:
 def test_every_family_is_a_suite() -> None:
     assert set(FAMILIES) <= set(SUITES)
     assert {"single", "directions", "drawer", "multi", "impossible", "smoke", "all"} <= set(SUITES)
-    assert {"held-out-scenes", "held-out-combinations", "held-out-wordings"} <= set(SUITES)
+    assert {"held-out-scenes", "held-out-combinations", "held-out-wordings", "people"} <= set(SUITES)
 
 
 def test_suites_are_fixed_by_name_number_and_seed() -> None:
@@ -119,3 +121,17 @@ def test_suites_are_fixed_by_name_number_and_seed() -> None:
         assert scene_part(line["scene"]["seed"]) == "held-out"
         assert SceneSpec.from_json(line["scene"]).to_json() == line["scene"]
     assert len({line["id"] for line in lines}) == 6
+
+
+def test_people_are_asked_in_their_own_words() -> None:
+    families = SUITES["people"].families
+    lines = build("people", len(families) + 1, 3)
+    assert [line["family"] for line in lines] == [*families, families[0]]
+    said = [template for texts in utterances("examination").values() for template in texts]
+    for line in lines:
+        check_line(json.loads(json.dumps(line)))
+        assert any(re.fullmatch(_any_filling(template), line["text"]) for template in said), line["text"]
+
+
+def _any_filling(template: str) -> str:
+    return ".+".join(map(re.escape, re.split(r"\{\w+\}", template)))

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from task_scenes import random_state
 
-from itk_embodied.training import people
-from itk_embodied.training.people import people_task, utterances
-from itk_sim import away_phrases, lexicon, phrases, strangers, task_phrases, wording
+from itk_sim import away_phrases, lexicon, people, phrases, strangers, task_phrases, wording
 from itk_sim.errors import SimError
 from itk_sim.patterns import expand
+from itk_sim.people import people_task, utterances
 from itk_sim.planning import plan_achieves
 from itk_sim.tasks import FAMILIES, sample_task
 
@@ -127,6 +126,13 @@ def test_people_say_tasks_of_the_scene(book: people.Book) -> None:
         whole = task.family.startswith(("every", "clear"))
         assert whole or book == "train" or all(colour in task.text.lower() for colour in named), task.text
     assert families == set(said)
+
+
+def test_a_family_can_be_asked_for() -> None:
+    state = random_state(0, drawer=True, min_bowls=1, mat=True)
+    assert people_task(state, np.random.default_rng(0), family="put_in").family == "put_in"
+    with pytest.raises(SimError, match="allowed: behind"):
+        people_task(state, np.random.default_rng(0), family="juggle")
 
 
 def test_every_utterance_can_be_filled() -> None:

@@ -19,6 +19,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from itk_sim.errors import SimError
+from itk_sim.splits import Combinations
 from itk_sim.symbols import DRAWER, TABLE, SceneState, is_bowl, is_cube, is_mat
 from itk_sim.tasks import TaskSpec, sample_task
 from itk_sim.wording import Wording
@@ -33,31 +34,51 @@ _SAMPLED_AS = {"every_cube_bowl": "every_cube", "every_cube_mat": "every_cube", 
 """Whose family in the simulator has another name, being wider."""
 
 
-def people_task(state: SceneState, rng: np.random.Generator, book: Book = "examination") -> TaskSpec:
-    """A task for a scene in a person's words, its families equally likely where the scene allows them.
+def people_task(
+    state: SceneState,
+    rng: np.random.Generator,
+    book: Book = "examination",
+    family: str | None = None,
+    combinations: Combinations = "train",
+) -> TaskSpec:
+    """A task for a scene in a person's words.
+
+    Args:
+        family: one of `families`; None: any that the scene allows, all about equally likely.
+        combinations: which (cube, relation, target) its plan may have, as for `itk_sim.tasks.sample_task`.
 
     Raises:
-        SimError: the scene allows none.
+        SimError: an unknown family, or the scene allows none.
     """
     said = utterances(book)
-    for family in rng.permutation(sorted(said)):
+    if family is not None and family not in said:
+        raise SimError(f"family {family!r} was given; allowed: {', '.join(sorted(said))}")
+    for name in [family] if family else rng.permutation(sorted(said)):
         for _ in range(_TRIES):
             with suppress(SimError):
-                task = sample_task(state, rng, _SAMPLED_AS.get(family, family))
-                slots = _slots(str(family), task, state)
+                task = sample_task(state, rng, sampled_as(name), combinations=combinations)
+                slots = _slots(str(name), task, state)
                 if slots is not None:
                     words = Wording(rng, "wide") if book == "train" and rng.random() < _FREE_NOUNS else None
-                    text = str(rng.choice(said[family])).format(**_filled(slots, words))
-                    return replace(task, family=str(family), text=text)
-    raise SimError(
-        f"this scene ({', '.join(state.names)}) has no task that people were asked about; draw another scene"
-    )
+                    text = str(rng.choice(said[name])).format(**_filled(slots, words))
+                    return replace(task, family=str(name), text=text)
+    raise SimError(f"this scene ({', '.join(state.names)}) has no task of family {family!r}; draw another scene")
+
+
+def families() -> tuple[str, ...]:
+    """Those of the examination."""
+    return tuple(sorted(utterances("examination")))
+
+
+def sampled_as(family: str) -> str:
+    """The simulator's family that one of these is part of."""
+    return _SAMPLED_AS.get(family, family)
 
 
 @lru_cache(maxsize=2)
 def utterances(book: Book) -> Mapping[str, Sequence[str]]:
     """Templates by family; their slots are those of `_slots`, and each with ``_c`` for the colour alone."""
-    text = resources.files("itk_embodied.training").joinpath(FILES[book]).read_text(encoding="utf-8")
+    text = resources.files("itk_sim").joinpath(FILES[book]).read_text(encoding="utf-8")
     return {str(family): tuple(lines) for family, lines in json.loads(text).items()}
 
 
