@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from itk_sim.errors import SimError
+from itk_sim.people import utterances
 from itk_sim.scene import SceneSpec
 from itk_sim.splits import scene_part
-from itk_sim.people import utterances
 from itk_sim.suites import SUITES, build, load_jsonl
 from itk_sim.task_lines import check_line
 from itk_sim.tasks import FAMILIES
