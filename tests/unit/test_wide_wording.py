@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import resources
+from typing import Any
 
 import numpy as np
 import pytest
@@ -88,6 +91,14 @@ def test_what_is_learnt_from_has_nothing_that_only_held_out_wording_has() -> Non
     for text in wide | said:
         assert not words & set(_words(text)), text
         assert not threes & _threes(text), text
+
+
+def test_every_pattern_of_the_file_belongs_to_a_table() -> None:
+    def count(part: Any) -> int:
+        return len(part) if isinstance(part, list) else sum(map(count, part.values()))
+
+    text = resources.files("itk_sim").joinpath("wide_wording.toml").read_text(encoding="utf-8")
+    assert sum(len(table.get("wide", ())) for table in TABLES) == count(tomllib.loads(text)) > 1000
 
 
 @pytest.mark.parametrize("family", FAMILIES)
