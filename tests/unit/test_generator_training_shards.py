@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -61,7 +62,7 @@ def test_a_terminated_maker_ends_at_once_and_leaves_nothing_half_made(tmp_path):
     maker = subprocess.Popen([*command, "--workers", "2"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         ends_s = time.monotonic() + 120
-        while len(list(tmp_path.glob(".shard-*"))) < 2:
+        while not list(tmp_path.glob(".shard-*")):
             assert maker.poll() is None and time.monotonic() < ends_s
             time.sleep(0.1)
         maker.send_signal(signal.SIGTERM)
@@ -69,4 +70,7 @@ def test_a_terminated_maker_ends_at_once_and_leaves_nothing_half_made(tmp_path):
     finally:
         maker.kill()
     assert maker.returncode == 130, said.decode()
-    assert not list(tmp_path.iterdir())
+    # A shard may have become whole before the signal came; nothing else may be left.
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert all(re.fullmatch(r"shard-\d{5}", name) for name in left), left
+    assert len(ShardSet(tmp_path)) == 500 * len(left)
