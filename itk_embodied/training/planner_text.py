@@ -100,7 +100,7 @@ def recoloured(state: SceneState, rng: np.random.Generator) -> SceneState:
 
 
 def drawn_task(state: SceneState, rng: np.random.Generator) -> TaskSpec:
-    """A task in training wording, families that need thought more often than others."""
+    """A task in words to learn from, plain, wide or a person's; families that need thought more often than others."""
     if rng.random() < PEOPLE_SHARE:
         with suppress(SimError):  # this scene has no such task
             return people_task(state, rng, "train")
