@@ -35,9 +35,9 @@ PEOPLE_SHARE = 0.2
 BY_PLACE = 0.9
 """So many cubes that may be called by their places ("the leftmost cube"), more than people do: it is hard to learn."""
 SLIP_SHARE, STRAY_SHARE, COINED_SHARE, THING_SHARE, LOUD_SHARE = 0.12, 0.15, 0.15, 0.3, 0.04
-INTO_SHARE, SMALL_SHARE, OWN_SHARE = 0.1, 0.12, 0.2
-"""How often a text has no known word for "in" or "on" a bowl, mat or drawer; handles its small words freely; and has
-coined words for those of its family's own."""
+INTO_SHARE, SMALL_SHARE, OWN_SHARE, WITH_SHARE = 0.1, 0.12, 0.2, 0.2
+"""How often a text has no known word for "in" or "on" a bowl, mat or drawer; handles its small words freely; has coined
+words for those of its family's own; and for what is done to one thing with another."""
 
 RETOLD_SHARE, COINED_COLOUR_SHARE = 0.5, 0.25
 """How often a told scene has its colour words exchanged, and how often one of these for a word that no language has."""
@@ -57,6 +57,8 @@ _OWN_WORDS = {
 }
 """Words of a family's own that its sentences can do without: two cubes and no place are to be swapped, whatever the
 verb is; what is said second comes second, whatever joins it."""
+_WITH = re.compile(r"\b(cover|top|cap|fill|load|feed|stock|decorate|extend)\b(?= [^.;,]*\bwith\b)", re.I)
+"""What is done to one thing with another: this goes on it or into it, whatever the verb is."""
 _INTO = re.compile(
     r"\b(?:in to|into|inside of|inside|in|onto|on to|on top of|on)"
     rf"(?= (?:(?:the|that|this|my) )?(?:(?:{_COLOURS}) )?"
@@ -125,6 +127,8 @@ def roughened(task: TaskSpec, rng: np.random.Generator) -> str:
     own = _OWN_WORDS.get(task.family)
     if own is not None and task.feasible and rng.random() < OWN_SHARE:
         text = own.sub(lambda _: _coined(rng) if rng.random() < 0.8 else f"{_coined(rng)} {_coined(rng)}", text)
+    if task.feasible and rng.random() < WITH_SHARE:
+        text = _WITH.sub(lambda _: _coined(rng), text)
     if rng.random() < SMALL_SHARE:
         text = _smaller(text, rng)
     if task.feasible and rng.random() < THING_SHARE:

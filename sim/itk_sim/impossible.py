@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from itk_sim import strangers
 from itk_sim.draft import Draw
@@ -93,7 +93,7 @@ def _absent_drawer(draw: Draw) -> Refusal | None:
 
 def _stranger(draw: Draw, say: Wording) -> str:
     colour = say.one(strangers.COLOURS) + " " if draw.chance(0.25) else ""
-    return colour + say.one(strangers.THINGS[say.words])
+    return colour + say.word(strangers.THINGS)
 
 
 def _unknown(draw: Draw) -> Refusal | None:
@@ -107,7 +107,7 @@ def _unknown(draw: Draw) -> Refusal | None:
     def words(say: Wording) -> list[Clause]:
         say.novel |= say.split == "wording"
         inside = draw.chance(0.5)
-        place = say.one((strangers.PLACES_IN if inside else strangers.PLACES_ON)[say.words])
+        place = say.word(strangers.PLACES_IN if inside else strangers.PLACES_ON)
         where: Relation = "in" if inside else "on"
         if how < 0.3 or obj is None:
             return [say.place_clause(_stranger(draw, say), relation, target)]
@@ -131,7 +131,7 @@ def _cube_in_cube(draw: Draw) -> Refusal | None:
     if len(cubes) < 2:
         return None
     if draw.chance(0.2):
-        return _place(cubes[0], "on", cubes[0], ON_ITSELF)
+        return replace(_place(cubes[0], "on", cubes[0], ON_ITSELF), say=lambda say: [_itself(cubes[0], say)])
     one, other = cubes[:2]
 
     def words(say: Wording) -> list[Clause]:
@@ -141,6 +141,17 @@ def _cube_in_cube(draw: Draw) -> Refusal | None:
         return [Clause(f"{verb} {say.noun(one)} {where} {say.noun(other)}")]
 
     return Refusal(CUBE_IN_CUBE, words, (("in", one, other),))
+
+
+def _itself(cube: str, say: Wording) -> Clause:
+    if say.split == "wide" and say.chance(0.5):
+        return _clause(say.one(strangers.ITSELF[say.split]), say, obj=say.noun(cube), again=say.noun(cube))
+    return say.place_clause(cube, "on", cube)
+
+
+def _clause(pattern: str, say: Wording, **slots: str | Callable[[], str]) -> Clause:
+    """A leading ``~`` makes it a statement."""
+    return Clause(say.expand(pattern.lstrip("~"), **slots), "say" if pattern.startswith("~") else "do")
 
 
 def _not_a_cube(draw: Draw) -> Refusal | None:
@@ -164,7 +175,7 @@ def _deed(table: Mapping[Split, Patterns], obj: str, holder: str, any_thing: str
     names = {"obj": obj, "holder": holder, "any": any_thing}
     slots: dict[str, str | Callable[[], str]] = {slot: say.noun(name) for slot, name in names.items()}
     slots["gibberish"] = lambda: "".join(say.one(strangers.SYLLABLES) for _ in range(int(say.rng.integers(1, 4))))
-    return Clause(say.expand(pattern, **slots), "say" if table is strangers.NONSENSE else "do")
+    return _clause(f"~{pattern}" if table is strangers.NONSENSE else pattern, say, **slots)
 
 
 def _nonsense(draw: Draw) -> Refusal | None:

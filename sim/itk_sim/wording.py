@@ -66,11 +66,6 @@ class Wording:
         self.novel = False
         """Whether something that train never says has been said."""
 
-    @property
-    def words(self) -> Literal["train", "wording"]:
-        """The part of a list of words without wide ones."""
-        return "wording" if self.split == "wording" else "train"
-
     # --- choices ---
 
     def chance(self, share: float) -> bool:
@@ -86,6 +81,12 @@ class Wording:
         wide = self.split == "wide" and bool(table.get("wide")) and self.chance(_WIDE)
         options = table["wording" if held else "wide" if wide else "train"]
         return options if isinstance(options, str) else self.one(options)
+
+    def word(self, table: Mapping[Split, Sequence[str]]) -> str:
+        """A word of the split's own list; in the wide one, of train's or of its own."""
+        if self.split == "wide":
+            return self.pick(table)
+        return self.one(table[self.split])
 
     def expand(self, pattern: str, **slots: str | Callable[[], str]) -> str:
         return expand(pattern, self.rng, slots)

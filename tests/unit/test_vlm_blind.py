@@ -31,6 +31,7 @@ from itk_sim.errors import SimError
 from itk_sim.language import instruction
 from itk_sim.suites import build
 from itk_sim.symbols import Step
+from itk_sim.tasks import sample_task
 
 SIZE = TinySize(vision_width=32, vision_layers=2, width=48, layers=2, heads=6, mlp=64)
 
@@ -71,7 +72,7 @@ def test_rough_text_keeps_its_colours_whole_or_is_one_slip_away(shards: ShardSet
 
 
 def test_only_words_that_a_text_can_do_without_are_left_out_or_coined(shards: ShardSet, monkeypatch) -> None:
-    for share in ("SLIP_SHARE", "STRAY_SHARE", "COINED_SHARE", "THING_SHARE", "LOUD_SHARE", "OWN_SHARE"):
+    for share in ("SLIP_SHARE", "STRAY_SHARE", "COINED_SHARE", "THING_SHARE", "LOUD_SHARE", "OWN_SHARE", "WITH_SHARE"):
         monkeypatch.setattr(planner_text, share, 0.0)
     monkeypatch.setattr(planner_text, "SMALL_SHARE", 1.0)
     monkeypatch.setattr(planner_text, "INTO_SHARE", 1.0)
@@ -100,6 +101,7 @@ def test_a_familys_own_words_are_coined_and_nothing_else(shards: ShardSet, monke
         "LOUD_SHARE",
         "SMALL_SHARE",
         "INTO_SHARE",
+        "WITH_SHARE",
     ):
         monkeypatch.setattr(planner_text, share, 0.0)
     monkeypatch.setattr(planner_text, "OWN_SHARE", 1.0)
@@ -117,6 +119,18 @@ def test_a_familys_own_words_are_coined_and_nothing_else(shards: ShardSet, monke
             assert not re.search(own[task.family], text, re.I)
             coined |= {task.family} if text != task.text else set()
     assert coined == set(own)
+
+
+def test_what_is_done_with_a_thing_is_said_by_any_word(shards: ShardSet, monkeypatch) -> None:
+    for share in ("SLIP", "STRAY", "COINED", "THING", "LOUD", "SMALL", "INTO", "OWN"):
+        monkeypatch.setattr(planner_text, f"{share}_SHARE", 0.0)
+    monkeypatch.setattr(planner_text, "WITH_SHARE", 1.0)
+    state = shards[0].before_state
+    task = replace(sample_task(state, np.random.default_rng(0), "stack"), text="Cap the red cube with the blue one.")
+    said = re.fullmatch(r"(\w+) the red cube with the blue one\.", roughened(task, np.random.default_rng(0)))
+    assert said and said[1] != "Cap"
+    asked = replace(task, text="Swap the red cube with the blue one.")
+    assert roughened(asked, np.random.default_rng(0)) == asked.text
 
 
 def test_a_blind_answer_is_a_right_plan_and_its_listing_is_not_learnt(shards: ShardSet, tokenizer) -> None:

@@ -94,7 +94,7 @@ def _all_words(texts: Iterable[str]) -> set[str]:
 def test_what_is_learnt_from_has_nothing_that_only_held_out_wording_has() -> None:
     words, threes = _held_out()
     assert {"interchange", "crown", "erect"} <= words and len(threes) > 200
-    wide = {form for table in TABLES for form in _forms(table.get("wide", ()), 20)}
+    wide = {form for table in (*TABLES, *REFUSED) for form in _forms(table.get("wide", ()), 20)}
     said = {text for texts in utterances("train").values() for text in texts}
     assert len(wide) > 2000 and len(said) > 1000
     for text in wide | said:
@@ -107,7 +107,7 @@ def test_every_pattern_of_the_file_belongs_to_a_table() -> None:
         return len(part) if isinstance(part, list) else sum(map(count, part.values()))
 
     text = resources.files("itk_sim").joinpath("wide_wording.toml").read_text(encoding="utf-8")
-    assert sum(len(table.get("wide", ())) for table in TABLES) == count(tomllib.loads(text)) > 1000
+    assert sum(len(table.get("wide", ())) for table in (*TABLES, *REFUSED)) == count(tomllib.loads(text)) > 1000
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -125,6 +125,15 @@ def test_wide_texts_say_more_about_the_same_tasks(family: str) -> None:
             assert not task.feasible or plan_achieves(task.steps, state, task.goal)
     assert len(texts["wide"]) >= FREE_SHARE * len(texts["train"]) > 0
     assert texts["wide"] != texts["train"]
+
+
+def test_what_is_refused_has_wide_words_of_its_own() -> None:
+    said = " ".join(
+        sample_task(random_state(seed), np.random.default_rng(seed), "impossible", "wide").text.lower()
+        for seed in range(1500)
+    )
+    tables = (strangers.THINGS, strangers.PLACES_IN, strangers.PLACES_ON)
+    assert all(sum(word in said for word in table["wide"]) > 10 for table in tables)
 
 
 def test_a_split_that_is_none_is_refused() -> None:
