@@ -23,10 +23,14 @@ from itk_embodied.agents.verifier.model import EditVerifier, grain  # noqa: E402
 from itk_embodied.errors import CheckpointError, ConfigError, InputError  # noqa: E402
 from itk_embodied.training import verifier, verifier_data  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
+from itk_embodied.training.rollouts.truth import Truth  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
 from itk_embodied.training.verifier import VerifierTraining, new_verifier, train_verifier  # noqa: E402
 from itk_embodied.training.verifier_data import draw, likely_right, make_verifier_batch, odd_in  # noqa: E402
 from itk_sim.language import instruction  # noqa: E402
+from itk_sim.scene import SceneSpec  # noqa: E402
+from itk_sim.symbols import Step  # noqa: E402
+from itk_sim.table import Table  # noqa: E402
 
 BAND, PATCH = (10, 26), 4
 
@@ -111,6 +115,14 @@ def test_what_is_odd_in_a_painting_is_marked_wherever_its_cube_was_put():
         assert not found[:56].any() and not found[68:].any()
         marked += found[60:64, 60:64].mean() > 0.6
     assert marked >= 3
+
+
+def test_of_the_drawer_the_truth_is_known_however_it_was_painted():
+    with Table() as table:
+        table.reset(SceneSpec(seed=3, cubes=("red", "blue"), bowls=("teal",), drawer=True, drawer_open=False))
+        record = Truth(table, np.random.default_rng(0), 128).reach(Step("open"), table.render("front", 128), "open")
+    left_shut = Painting.of(record, record.before)
+    assert left_shut.judged.semantics < 1 and left_shut.has_a_truth and odd_in(left_shut).any()
 
 
 def test_without_paintings_it_learns_from_pairs(tmp_path):
