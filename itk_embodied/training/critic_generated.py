@@ -182,6 +182,8 @@ class Gallery:
             if str(path) in self._read:
                 continue
             for key, judged, image in zip(*read_kept(path), strict=True):
+                if path.name == PAINTINGS_FILE and key[0] != path.parent.name:
+                    raise InputError(f"{path} holds paintings of {key[0]}: the shard was renamed; undo that.")
                 if key in known:
                     self._items.append((truth, key, image, judged))
             self._read.add(str(path))

@@ -138,6 +138,11 @@ def test_shards_are_the_same_whoever_makes_them_and_feed_both_models(checkpoint,
     )  # fmt: skip
     assert (train_generator(config, progress=False) / "model_index.json").exists()
 
+    # Another shard's records may well be under the same numbers: its pictures would be taken for these.
+    (out / "shard-00018").rename(out / "shard-00020")
+    with pytest.raises(InputError, match="shard-00018: the shard was renamed"):
+        Gallery(ShardSet(pairs_folder()), tmp_path / "none", walks=out)
+
 
 def test_errors_say_what_to_do(checkpoint, tmp_path):
     with pytest.raises(InputError, match="walks is 0"):
