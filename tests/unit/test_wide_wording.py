@@ -127,13 +127,18 @@ def test_wide_texts_say_more_about_the_same_tasks(family: str) -> None:
     assert texts["wide"] != texts["train"]
 
 
-def test_what_is_refused_has_wide_words_of_its_own() -> None:
-    said = " ".join(
-        sample_task(random_state(seed), np.random.default_rng(seed), "impossible", "wide").text.lower()
-        for seed in range(1500)
-    )
-    tables = (strangers.THINGS, strangers.PLACES_IN, strangers.PLACES_ON)
-    assert all(sum(word in said for word in table["wide"]) > 10 for table in tables)
+@pytest.mark.parametrize("name", ["THINGS", "PLACES_IN", "PLACES_ON", "DEEDS", "ITSELF", "NONSENSE"])
+def test_what_is_refused_has_wide_words_of_its_own(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(getattr(strangers, name), "wide", ("zorgle",))
+
+    def said(split: wording.Split) -> str:
+        drawn = (
+            sample_task(random_state(seed), np.random.default_rng(seed), "impossible", split) for seed in range(400)
+        )
+        return " ".join(task.text.lower() for task in drawn)
+
+    assert "zorgle" in said("wide")
+    assert "zorgle" not in said("train") + said("wording")
 
 
 def test_a_split_that_is_none_is_refused() -> None:
