@@ -35,9 +35,9 @@ from itk_embodied.training.shards import ShardSet
 
 WRONG_SHARE = 0.4
 """Of the windows, those of paintings that are wrong: what is right needs little."""
-FAR, PLAIN, FINE = 8.0, 0.1, 2.0
-"""Beside what is beyond: how much more what is far beyond counts, how much the plain difference, and how much it counts
-if fine detail is lost or added."""
+FAR, PLAIN, FINE, EXACT = 8.0, 0.1, 2.0, 1.0
+"""Beside what is beyond: how much more what is far beyond counts, how much the plain difference, how much it counts if
+fine detail is lost or added, and how much the plain difference counts where every pixel has one right value."""
 FINE_PX = 7
 """Detail is compared in squares of this side, whichever pixels have it."""
 MIRRORED = 0.3
@@ -94,14 +94,15 @@ def train_refiner(config: RefinerTraining, *, progress: bool = True) -> Path:
 
 @dataclass(frozen=True)
 class RefinerBatch:
-    """``frame``, ``painted``, ``truth``, ``other``: float32 (B, 3, S, S) in -1..1; ``spot``, ``weight``: float32
-    (B, 1, S, S); ``corner``: float32 (B, 2), see `Refiner.forward`."""
+    """``frame``, ``painted``, ``truth``, ``other``: float32 (B, 3, S, S) in -1..1; ``spot``, ``loose``, ``weight``:
+    float32 (B, 1, S, S); ``corner``: float32 (B, 2), see `Refiner.forward`."""
 
     frame: Tensor
     painted: Tensor
     truth: Tensor
     other: Tensor
     spot: Tensor
+    loose: Tensor
     weight: Tensor
     corner: Tensor
 
@@ -121,13 +122,13 @@ def make_refiner_batch(
         others.append(chunk.frame[belongs][down : down + SIDE_PX, left_out : left_out + SIDE_PX])
         corners.append([(left + where[1].start) / side, (row + where[0].start) / side])
     frame, painted, truth = (_pictures([part[i] for part in parts]) for i in range(3))
-    spot, weight = (torch.from_numpy(np.stack([part[i] for part in parts])).float()[:, None] for i in (3, 4))
-    batch = RefinerBatch(frame, painted, truth, _pictures(others), spot, weight, torch.tensor(corners).float())
+    spot, loose, weight = (torch.from_numpy(np.stack([part[i] for part in parts])).float()[:, None] for i in (3, 4, 5))
+    batch = RefinerBatch(frame, painted, truth, _pictures(others), spot, loose, weight, torch.tensor(corners).float())
     return batch if rng is None else _varied(batch, side, rng)
 
 
 def _arrays(chunk: Windows) -> tuple[np.ndarray, ...]:
-    return chunk.frame, chunk.painted, chunk.truth, chunk.spot, chunk.weight
+    return chunk.frame, chunk.painted, chunk.truth, chunk.spot, chunk.loose, chunk.weight
 
 
 def _pictures(images: Sequence[np.ndarray]) -> Tensor:
@@ -141,11 +142,10 @@ def _varied(batch: RefinerBatch, side: int, rng: np.random.Generator) -> Refiner
     mirrored = torch.from_numpy(rng.random(count) < MIRRORED)
     flip = mirrored[:, None, None, None]
     lit = [((image + 1) * gains - 1).clamp(max=1) for image in (batch.frame, batch.painted, batch.truth, batch.other)]
-    turned = [torch.where(flip, image.flip(-1), image) for image in (*lit, batch.spot, batch.weight)]
+    turned = [torch.where(flip, image.flip(-1), image) for image in (*lit, batch.spot, batch.loose, batch.weight)]
     # A mirrored window lies at the mirrored place of a picture whose columns go from 0 to 1.
     across = torch.where(mirrored, 1 - batch.corner[:, 0] - SIDE_PX / side, batch.corner[:, 0])
-    frame, painted, truth, other, spot, weight = turned
-    return RefinerBatch(frame, painted, truth, other, spot, weight, torch.stack([across, batch.corner[:, 1]], 1))
+    return RefinerBatch(*turned, torch.stack([across, batch.corner[:, 1]], 1))
 
 
 def beyond(made: Tensor, truth: Tensor) -> Tensor:
@@ -155,13 +155,15 @@ def beyond(made: Tensor, truth: Tensor) -> Tensor:
 
 
 def refine_loss(made: Tensor, batch: RefinerBatch) -> Tensor:
-    """What is beyond the truth, and more of it than in proportion, and the detail lost or added; per pixel of the
-    spots."""
-    weight = batch.spot * batch.weight
-    far = beyond(made, batch.truth)
-    cost = far + FAR * far**2 + PLAIN * (made - batch.truth).abs()
+    """Per pixel of the spots: where the truth is loose, what is beyond it, and the detail lost or added; elsewhere the
+    plain difference. What is far beyond counts more than in proportion everywhere.
+
+    Told to keep detail where every pixel has one right value, it paints stripes of the right strength."""
+    far, off = beyond(made, batch.truth), (made - batch.truth).abs()
     grain = (detail(made) - detail(batch.truth)).abs()
-    return ((cost + FINE * grain) * weight).sum() / (3 * weight.sum().clamp(min=1))
+    cost = FAR * far**2 + torch.where(batch.loose > 0, far + PLAIN * off + FINE * grain, EXACT * off)
+    weight = batch.spot * batch.weight
+    return (cost * weight).sum() / (3 * weight.sum().clamp(min=1))
 
 
 def detail(images: Tensor) -> Tensor:

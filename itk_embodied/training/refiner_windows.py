@@ -1,7 +1,8 @@
 """What the generator's refiner learns from: windows of judged paintings, and what should be seen in them.
 
 Many a step leaves the place open, so the truth is the simulator's goal image with the moved cube where the painting has
-it, to the pixel that fits best: what then differs is a fault, and not another choice.
+it, to the pixel that fits best: what then differs is a fault, and not another choice. Between pixels there is still a
+choice, so about that cube a shift of a pixel is none; elsewhere, and of the drawer, every pixel has one right value.
 """
 
 from __future__ import annotations
@@ -32,32 +33,36 @@ CORE = 4
 SEARCH_PX, NEARER, OWN = 2, 0.15, 1.0
 """How far about the cube's middle its truth is tried; what a pixel off costs, in levels of 0..255; and what is taken
 off for the simulator's own place: its picture has the cube's shadow, too."""
+LOOSE_PX = 4
+"""How far about the moved cube a shift of a pixel is no fault: its edges, and the shadow at its foot."""
 CHUNK = 1000
 """Paintings whose windows are kept together."""
-ARRAYS = ("frame", "painted", "truth", "spot", "weight", "about")
+ARRAYS = ("frame", "painted", "truth", "spot", "loose", "weight", "about")
 
 
 @dataclass(frozen=True)
 class Windows:
     """Windows of one chunk, all in one order. ``frame``, ``painted``, ``truth``: uint8 RGB (N, S, S, 3); ``spot``: bool
-    (N, S, S); ``weight``: uint8 (N, S, S), how much a pixel counts, 0 where no painter could know; ``about``: int32
-    (N, 4): row and column of the window's corner, the window of the spot it belongs with, and 1 if the painting is
-    right."""
+    (N, S, S); ``loose``: bool (N, S, S), where a shift of a pixel is no fault; ``weight``: uint8 (N, S, S), how much a
+    pixel counts, 0 where no painter could know; ``about``: int32 (N, 4): row and column of the window's corner, the
+    window of the spot it belongs with, and 1 if the painting is right."""
 
     frame: np.ndarray
     painted: np.ndarray
     truth: np.ndarray
     spot: np.ndarray
+    loose: np.ndarray
     weight: np.ndarray
     about: np.ndarray
 
 
 def cut_windows(gallery: Gallery, out: Path, band: tuple[int, int], *, progress: bool = True) -> list[Windows]:
     """The windows of all paintings of a gallery, memory-mapped from ``out``; goes on where it stopped. Where there are
-    other paintings than the last time, all are cut anew. Raises InputError where no painting can be used."""
+    other paintings than the last time, or the windows are of another kind, all are cut anew. Raises InputError where no
+    painting can be used."""
     numbers = range(-(-len(gallery) // CHUNK))
     marker = out / "gallery.json"
-    told = {"paintings": len(gallery), "right": len(gallery.right)}
+    told = {"paintings": len(gallery), "right": len(gallery.right), "arrays": list(ARRAYS)}
     if not marker.is_file() or json.loads(marker.read_text()) != told:
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir(parents=True)
@@ -92,7 +97,7 @@ def _cut_all(paintings: list[Painting], band: tuple[int, int]) -> dict[str, np.n
             rows.append((*parts, np.array(about, np.int32)))
     side = STORED_PX
     shapes = {name: (side, side, 3) if name in ARRAYS[:3] else (side, side) for name in ARRAYS} | {"about": (4,)}
-    kinds = {"spot": bool, "about": np.int32}
+    kinds = {"spot": bool, "loose": bool, "about": np.int32}
     columns = list(zip(*rows, strict=True)) or [()] * len(ARRAYS)
     return {
         name: np.stack(column) if column else np.zeros((0, *shapes[name]), kinds.get(name, np.uint8))
@@ -104,30 +109,39 @@ def _cut(painting: Painting, band: tuple[int, int]) -> Iterator[tuple[tuple[np.n
     record = painting.record
     if not painting.has_a_truth:
         return
-    truth, weight = truth_of(painting)
+    truth = truth_of(painting)
     side = len(record.before)
     top, bottom = (row * side // RASTER for row in band)
     if min(bottom - top, side) < STORED_PX:
         raise InputError(f"pictures of {side} px are too small for windows of {STORED_PX} px; make them of 128 px.")
-    images = [image[top:bottom] for image in (record.before, painting.image, truth)]
+    images = [image[top:bottom] for image in (record.before, painting.image, truth.image)]
+    loose, weight = truth.loose[top:bottom], truth.weight[top:bottom]
     change = np.abs(images[1].astype(np.float32) - images[0]).max(-1) / 127.5
     for spot in changed_spots(change)[:MOST_SPOTS]:
         row, left = window_corner(spot, STORED_PX)
         where = slice(row, row + STORED_PX), slice(left, left + STORED_PX)
-        yield tuple(part[where].copy() for part in (*images, spot, weight[top:bottom])), (top + row, left)
+        yield tuple(part[where].copy() for part in (*images, spot, loose, weight)), (top + row, left)
 
 
-def truth_of(painting: Painting) -> tuple[Image, np.ndarray]:
-    """What a painting should look like, uint8 RGB (S, S, 3), and how much each pixel counts, uint8 (S, S)."""
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """What a painting should look like: ``image``, uint8 RGB (S, S, 3); ``loose``, ``weight``: see `Windows`."""
+
+    image: Image
+    loose: np.ndarray
+    weight: np.ndarray
+
+
+def truth_of(painting: Painting) -> Truth:
     record = painting.record
-    weight = np.ones(record.after_seg.shape, np.uint8)
+    weight, nowhere = np.ones(record.after_seg.shape, np.uint8), np.zeros(record.after_seg.shape, bool)
     if record.step.verb == "open":
         weight[grow(unseen_content(record), 2)] = 0
     if record.step.obj is None:
-        return record.after, weight
-    truth, thing = best_fit(painting)
+        return Truth(record.after, nowhere, weight)
+    image, thing = best_fit(painting)
     weight[grow(thing, 2) | grow(record.before_seg == SEGMENT_ID[record.step.obj], 1)] = CORE
-    return truth, weight
+    return Truth(image, grow(thing, LOOSE_PX), weight)
 
 
 def best_fit(painting: Painting) -> tuple[Image, np.ndarray]:

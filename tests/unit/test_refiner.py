@@ -31,11 +31,13 @@ from itk_embodied.training.critic_generated import Gallery, Painting, keep  # no
 from itk_embodied.training.judge.appearance import with_cube_moved, without_cube  # noqa: E402
 from itk_embodied.training.judge.edit import SEGMENT_ID, unseen_content  # noqa: E402
 from itk_embodied.training.refiner import (  # noqa: E402
+    RefinerBatch,
     RefinerTraining,
     beyond,
     detail,
     load_refiner,
     make_refiner_batch,
+    refine_loss,
     train_refiner,
 )
 from itk_embodied.training.refiner_windows import CORE, best_fit, cut_windows, truth_of  # noqa: E402
@@ -141,18 +143,19 @@ def test_the_truth_has_the_cube_where_it_was_painted():
             painting = Painting.of(record, image)
             if painting.place_px is None:
                 continue
-            truth, found = best_fit(painting)
+            fitting, found = best_fit(painting)
             np.testing.assert_array_equal(found, thing)
-            np.testing.assert_array_equal(truth, image)
-            weight = truth_of(painting)[1]
-            assert (weight[thing] == CORE).all() and (weight == 1).any()
+            np.testing.assert_array_equal(fitting, image)
+            truth = truth_of(painting)
+            assert (truth.weight[thing] == CORE).all() and (truth.weight == 1).any()
+            assert truth.loose[thing].all() and truth.loose.mean() < 0.1
             tried += 1
     assert tried >= 4
 
 
 def test_what_no_camera_saw_does_not_count():
     for record in (*ShardSet(pairs_folder()), *ShardSet(pairs_folder(), "held-out")):
-        weight = truth_of(Painting.of(record, record.after))[1]
+        weight = truth_of(Painting.of(record, record.after)).weight
         assert (weight[unseen_content(record)] == 0).all()
         assert (weight == 0).any() == unseen_content(record).any()
 
@@ -198,6 +201,26 @@ def test_detail_is_what_blur_takes_away_wherever_it_is():
     )
     assert float(detail(blurred)[inner].mean()) < 0.7 * float(detail(sharp)[inner].mean())
     assert float(detail(torch.full((1, 3, 12, 12), 0.4)).max()) < 1e-6
+
+
+@pytest.mark.parametrize("loose", [0.0, 1.0])
+def test_where_every_pixel_has_one_right_value_stripes_are_no_detail(loose):
+    edge = torch.full((1, 3, SIDE_PX, SIDE_PX), -0.3)
+    edge[..., 20:] = 0.3  # an edge that the painting has blurred
+    softer = torch.linspace(-0.3, 0.3, 9)[None].expand(SIDE_PX, -1)
+    blurred, striped = edge.clone(), edge.clone()
+    blurred[..., 16:25] = softer
+    striped[..., ::2, 16:25], striped[..., 1::2, 16:25] = -0.3, 0.3
+    one = torch.ones(1, 1, SIDE_PX, SIDE_PX)
+    batch = RefinerBatch(edge, blurred, edge, edge, one, loose * one, one, torch.zeros(1, 2))
+    costs = [float(refine_loss(made, batch)) for made in (edge, blurred, striped)]
+    assert costs[0] == 0 < costs[1]
+    assert loose or costs[1] < 0.5 * costs[2]
+    # A pixel's shift costs next to nothing where the truth is loose, and as much as it differs elsewhere.
+    moved = edge.clone()
+    moved[..., 19] = 0.3
+    shifted = float(refine_loss(moved, batch))
+    assert shifted < 0.2 * costs[1] if loose else shifted > 0.2 * costs[1]
 
 
 def test_a_mirrored_batch_is_the_same_picture_seen_in_a_mirror(paintings, tmp_path, monkeypatch):
