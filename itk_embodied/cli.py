@@ -337,6 +337,9 @@ def train_verifier(
     rollouts: RolloutsOption = Path("data/rollouts"),
     walks: PaintedWalksOption = Path("data/walks"),
     out: Annotated[Path, typer.Option("--out", help="The run's folder.")] = Path("runs/verifier"),
+    part: Annotated[
+        str, typer.Option("--part", help="What learns: whole, closer (the look at every pixel of the spots), or both.")
+    ] = "both",
     samples: Annotated[int | None, typer.Option("--samples", min=1, help="Pictures to see.")] = None,
     lr: Annotated[float | None, typer.Option("--lr", min=0, help="Highest learning rate.")] = None,
     minutes: Annotated[float | None, typer.Option("--minutes", help="Stop after this much wall time.")] = None,
@@ -344,7 +347,8 @@ def train_verifier(
     workers: WorkersOption = 0,
     seed: SeedOption = 0,
 ) -> None:
-    """The edit verifier, a second critic: sees both pictures patch by patch. Goes on where it stopped."""
+    """The edit verifier, a second critic: sees both pictures patch by patch, and what changed pixel by pixel. Goes on
+    where it stopped."""
     from itk_embodied.training.verifier import VerifierTraining, train_verifier
 
     given = {"samples": samples, "minutes": minutes, "lr": lr}
@@ -356,6 +360,7 @@ def train_verifier(
         rollouts=rollouts,
         walks=walks,
         out=out,
+        part=part,  # type: ignore[arg-type]
         threads=threads,
         workers=workers,
         seed=seed,

@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
-from itk_embodied.agents.generators.refiner import SIDE_PX, Refiner
+from itk_embodied.agents.generators.refiner import Refiner
 from itk_embodied.agents.generators.words import RASTER
+from itk_embodied.agents.windows import SIDE_PX
 from itk_embodied.errors import ConfigError
 from itk_embodied.training.course import Course, follow
 from itk_embodied.training.critic_generated import Gallery
@@ -145,7 +146,9 @@ def _varied(batch: RefinerBatch, side: int, rng: np.random.Generator) -> Refiner
     turned = [torch.where(flip, image.flip(-1), image) for image in (*lit, batch.spot, batch.loose, batch.weight)]
     # A mirrored window lies at the mirrored place of a picture whose columns go from 0 to 1.
     across = torch.where(mirrored, 1 - batch.corner[:, 0] - SIDE_PX / side, batch.corner[:, 0])
-    return RefinerBatch(*turned, torch.stack([across, batch.corner[:, 1]], 1))
+    frame, painted, truth, other, spot, loose, weight = turned
+    corner = torch.stack([across, batch.corner[:, 1]], 1)
+    return RefinerBatch(frame, painted, truth, other, spot, loose, weight, corner)
 
 
 def beyond(made: Tensor, truth: Tensor) -> Tensor:

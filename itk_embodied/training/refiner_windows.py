@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from itk_embodied.agents.generators.refiner import MOST_SPOTS, SIDE_PX, changed_spots, partner, window_corner
 from itk_embodied.agents.generators.words import RASTER
+from itk_embodied.agents.windows import MOST_SPOTS, SIDE_PX, changed_spots, partner, window_corner
 from itk_embodied.errors import InputError
 from itk_embodied.training.critic_generated import Gallery, Painting
 from itk_embodied.training.judge.appearance import with_cube_moved, without_cube

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from itk_embodied.agents.generators.words import RASTER, place_maps
+from itk_embodied.agents.verifier.closer import MEASURES
 from itk_embodied.errors import InputError
 from itk_embodied.training.corruptions import corrupt
 from itk_embodied.training.critic_data import shade, wrong_step
@@ -33,6 +34,7 @@ OVERLOOKED, OVERLOOKED_SHARE = ("noise", "half erased"), 0.35
 """Corruptions that are learnt last, and how many of the corrupted have one of them."""
 FAULT = 24
 """A pixel of a corrupted picture that differs by more than this from the right one is part of the fault."""
+SIDED = ("left_of", "right_of")
 SHIFT_PX = 2
 """Both pictures are moved by up to so many pixels, alike: a fault lies anywhere on the raster of patches."""
 
@@ -40,7 +42,8 @@ SHIFT_PX = 2
 @dataclass(frozen=True, eq=False)
 class Sample:
     """Two pictures, uint8 RGB (S, S, 3), and a step. ``good``: how likely it is right, 0..1. ``fault``: bool (S, S),
-    where the second is wrong; None where that is not known; where ``sure_only``, only what it marks is known."""
+    where the second is wrong; None where that is not known; where ``sure_only``, only what it marks is known.
+    ``points``: the judge's four scores in 0..1, None where it was not asked."""
 
     before: Image
     after: Image
@@ -49,12 +52,15 @@ class Sample:
     good: float
     fault: np.ndarray | None
     sure_only: bool = False
+    points: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
 class VerifierBatch:
     """``before``, ``after``: float32 (B, 3, H, W) in -1..1; ``maps``: see `place_maps`; ``slots``: int64 (B, slots);
-    ``good``: float32 (B,); ``fault``, ``known``: float32 (B, rows, columns), for every patch."""
+    ``good``: float32 (B,); ``fault``, ``known``: float32 (B, rows, columns), for every patch, and ``fault_px``,
+    ``known_px``: (B, H, W), for every pixel; ``points``: float32 (B, 4), not a number where they are not known;
+    ``sided``: bool (B,), whether the step knows left and right."""
 
     before: Tensor
     after: Tensor
@@ -63,6 +69,10 @@ class VerifierBatch:
     good: Tensor
     fault: Tensor
     known: Tensor
+    fault_px: Tensor
+    known_px: Tensor
+    points: Tensor
+    sided: Tensor
 
 
 def draw(shards: ShardSet, gallery: Gallery, rng: np.random.Generator) -> Sample:
@@ -79,7 +89,8 @@ def draw(shards: ShardSet, gallery: Gallery, rng: np.random.Generator) -> Sample
 def _pair(shards: ShardSet, kind: str, rng: np.random.Generator) -> Sample | None:
     record = shards[int(rng.integers(len(shards)))]
     if kind == "pair":
-        return _sample(record, record.after, record.step, 1.0, np.zeros(record.before.shape[:2], bool))
+        unspoilt = np.zeros(record.before.shape[:2], bool)
+        return _sample(record, record.after, record.step, 1.0, unspoilt, points=(1.0,) * MEASURES)
     if kind == "corrupted":
         wanted = str(rng.choice(OVERLOOKED)) if rng.random() < OVERLOOKED_SHARE else None
         image = corrupt(record, rng, wanted).image
@@ -96,10 +107,12 @@ def _painted(gallery: Gallery, rng: np.random.Generator) -> Sample | None:
     if painting.judged.success and rng.random() < PAINTED_ASKED_WRONG:
         asked = wrong_step(record, rng)
         return None if asked is None else _sample(record, image, asked, 0.0, None)
-    fault = odd_in(painting)
+    fault, judged = odd_in(painting), painting.judged
+    scores = (judged.right_change, judged.nothing_else, judged.natural, judged.no_artefacts)
+    points = tuple(score / 10 for score in scores)
     if fault is not None:
-        return _sample(record, image, record.step, good, fault)
-    return _sample(record, image, record.step, good, damage_of(painting), sure_only=True)
+        return _sample(record, image, record.step, good, fault, points=points)
+    return _sample(record, image, record.step, good, damage_of(painting), True, points)
 
 
 def odd_in(painting: Painting) -> np.ndarray | None:
@@ -116,9 +129,15 @@ def likely_right(judged: JudgeLine) -> float:
 
 
 def _sample(
-    record: Record, image: Image, step: Step, good: float, fault: np.ndarray | None, sure_only: bool = False
+    record: Record,
+    image: Image,
+    step: Step,
+    good: float,
+    fault: np.ndarray | None,
+    sure_only: bool = False,
+    points: tuple[float, ...] | None = None,
 ) -> Sample:
-    return Sample(record.before, image, step, record.before_state, good, fault, sure_only)
+    return Sample(record.before, image, step, record.before_state, good, fault, sure_only, points)
 
 
 def make_verifier_batch(
@@ -128,16 +147,17 @@ def make_verifier_batch(
     size = RASTER * patch
     if len(samples[0].before) != size:
         raise InputError(f"pictures are {len(samples[0].before)} px wide; the verifier is trained at {size} px.")
-    pairs, faults, known = [], [], []
+    pairs, faults, known, faults_px, known_px = [], [], [], [], []
     for sample in samples:
         shift = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
         both = shade(rng, sample.before, sample.after)
         pairs.append([_moved(image, shift) for image in both])
         fault = np.zeros(sample.before.shape[:2], bool) if sample.fault is None else sample.fault
-        marked = _patches(_moved(fault, shift), patch)
-        faults.append(marked)
-        surely = np.ones_like(marked) if sample.fault is not None and not sample.sure_only else marked
-        known.append(surely)
+        faults_px.append(_moved(fault, shift))
+        faults.append(_patches(faults_px[-1], patch))
+        all_known = sample.fault is not None and not sample.sure_only
+        known.append(np.ones_like(faults[-1]) if all_known else faults[-1])
+        known_px.append(np.ones_like(faults_px[-1]) if all_known else faults_px[-1])
     top, bottom = (row * patch for row in band)
     before, after = (
         torch.from_numpy(np.stack([pair[i][top:bottom] for pair in pairs])).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -152,6 +172,10 @@ def make_verifier_batch(
         torch.tensor([s.good for s in samples]),
         torch.from_numpy(np.stack(faults)[:, rows]).float(),
         torch.from_numpy(np.stack(known)[:, rows]).float(),
+        torch.from_numpy(np.stack(faults_px)[:, top:bottom]).float(),
+        torch.from_numpy(np.stack(known_px)[:, top:bottom]).float(),
+        torch.tensor([s.points or (float("nan"),) * MEASURES for s in samples]),
+        torch.tensor([s.step.relation in SIDED for s in samples]),
     )
 
 

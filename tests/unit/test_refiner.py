@@ -17,14 +17,8 @@ from safetensors.torch import load_file  # noqa: E402
 
 from itk_embodied import cli  # noqa: E402
 from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline  # noqa: E402
-from itk_embodied.agents.generators.refiner import (  # noqa: E402
-    SIDE_PX,
-    Refiner,
-    changed_spots,
-    correction,
-    partner,
-    window_corner,
-)
+from itk_embodied.agents.generators.refiner import Refiner, correction  # noqa: E402
+from itk_embodied.agents.windows import SIDE_PX, changed_spots, partner, window_corner  # noqa: E402
 from itk_embodied.errors import ConfigError, InputError  # noqa: E402
 from itk_embodied.training import refiner, refiner_windows  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402

@@ -67,14 +67,14 @@ def look(
     patch (B, rows, columns) to be wrong.
     """
     band = tuple(model.config.band)
-    device, dtype = model.head[0].weight.device, model.head[0].weight.dtype
+    device = model.head[0].weight.device
     seen = [
         torch.stack([band_of(PIL.Image.fromarray(image), model.config.patch, band) for image in images]).to(device)
         for images in (before, after)
     ]
     maps = place_maps([places(text) for text in instructions], (band[0], band[1])).to(device)
-    words = model.text_encoder(model.text_encoder.tokens(instructions)).to(dtype)
-    verdict, heat = model(*seen, maps, words)
+    asked = model.text_encoder.read(model.text_encoder.tokens(instructions))
+    verdict, heat = model(*seen, maps, [scores.softmax(-1) for scores in asked])
     return verdict.sigmoid().float().cpu(), heat.sigmoid().float().cpu()
 
 
