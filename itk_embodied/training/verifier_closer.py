@@ -15,6 +15,9 @@ from itk_embodied.training.verifier_data import VerifierBatch
 
 MIRRORED = 0.5
 """Of the pictures whose step knows no left and right."""
+RECOLOURED, SHOWN = 0.4, 0.3
+"""Of the pictures that the judge gives at least so much of its full score for the change: the share whose red, green
+and blue are exchanged. A trace or a rounded edge is one in any colour; which things are asked for is not told then."""
 JITTER_PX = 4
 """Every window lies up to so much elsewhere."""
 UNKNOWN_STARTS = 0.1
@@ -57,11 +60,17 @@ def start_from(closer: CloserLook, refiner: WindowNet) -> None:
 def make_closer_batch(
     batch: VerifierBatch, slots: list[int], top: int, width: int, rng: np.random.Generator
 ) -> CloserBatch:
-    """Windows of a verifier's batch, moved about and some of them mirrored. ``slots``: how many values each has;
-    ``top``: the band's first row, px; ``width``: of the picture, px."""
+    """Windows of a verifier's batch, moved about, some of them mirrored or in other colours.
+
+    ``slots``: how many values each has; ``top``: the band's first row, px; ``width``: of the picture, px.
+    """
     asked = torch.cat([F.one_hot(batch.slots[:, i], many).float() for i, many in enumerate(slots)], 1)
     spots = spots_of(batch.before, batch.after, top, rng, JITTER_PX)
     mirrored = torch.from_numpy(rng.random(len(batch.good)) < MIRRORED) & ~batch.sided
+    recoloured = torch.from_numpy(rng.random(len(batch.good)) < RECOLOURED) & (batch.points[:, 0] >= SHOWN)
+    asked[:, slots[0] :] *= ~recoloured[:, None]
+    channels = torch.from_numpy(np.stack([rng.permutation(3) for _ in batch.good]))
+    channels = torch.where(recoloured[:, None], channels, torch.arange(3))
     if spots is None:
         nothing = torch.zeros(0, SIDE_PX, SIDE_PX)
         return CloserBatch(None, asked, batch.good, batch.points, nothing, nothing)
@@ -69,7 +78,14 @@ def make_closer_batch(
     fault, known = (cut(pixels, numbers, spots.place) for pixels in (batch.fault_px, batch.known_px))
     flip = mirrored[spots.picture]
     fault, known = (torch.where(flip[:, None, None], image.flip(-1), image) for image in (fault, known))
-    return CloserBatch(_mirrored(spots, flip, width), asked, batch.good, batch.points, fault, known)
+    seen = _mirrored(_recoloured(spots, channels[spots.picture]), flip, width)
+    return CloserBatch(seen, asked, batch.good, batch.points, fault, known)
+
+
+def _recoloured(spots: Spots, channels: Tensor) -> Spots:
+    """Windows with their colours' channels in the order of ``channels``, int64 (N, 3)."""
+    order = channels[:, :, None, None].expand_as(spots.frame)
+    return replace(spots, frame=spots.frame.gather(1, order), painted=spots.painted.gather(1, order))
 
 
 def _mirrored(spots: Spots, flip: Tensor, width: int) -> Spots:

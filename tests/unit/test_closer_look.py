@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from itk_embodied.agents.verifier.closer import MEASURES, CloserLook  # noqa: E4
 from itk_embodied.agents.verifier.model import EditVerifier  # noqa: E402
 from itk_embodied.agents.windows import SIDE_PX, spots_of  # noqa: E402
 from itk_embodied.errors import ConfigError  # noqa: E402
+from itk_embodied.training import verifier_closer  # noqa: E402
 from itk_embodied.training.critic_generated import Gallery, Painting, keep  # noqa: E402
 from itk_embodied.training.generator_text import SLOTS  # noqa: E402
 from itk_embodied.training.shards import ShardSet  # noqa: E402
@@ -152,7 +154,8 @@ def batch_of(paintings, count=24, seed=0):
     return make_verifier_batch(samples, rng, BAND, PATCH), rng
 
 
-def test_windows_and_what_is_wrong_in_them_are_mirrored_alike(paintings):
+def test_windows_and_what_is_wrong_in_them_are_mirrored_alike(paintings, monkeypatch):
+    monkeypatch.setattr(verifier_closer, "RECOLOURED", 0.0)
     batch, rng = batch_of(paintings)
     closer = make_closer_batch(batch, VALUES, TOP, 128, rng)
     assert closer.fault.shape == closer.known.shape == (len(closer.spots.place), SIDE_PX, SIDE_PX)
@@ -169,6 +172,32 @@ def test_windows_and_what_is_wrong_in_them_are_mirrored_alike(paintings):
         mirrored += flipped
     assert 0 < mirrored < len(closer.spots.place)
     assert float(closer.asked.sum()) == len(VALUES) * len(batch.good)
+
+
+def test_in_other_colours_it_is_not_told_which_thing_is_asked_for(paintings, monkeypatch):
+    monkeypatch.setattr(verifier_closer, "MIRRORED", 0.0)
+    monkeypatch.setattr(verifier_closer, "RECOLOURED", 1.0)
+    batch, rng = batch_of(paintings)
+    closer = make_closer_batch(batch, VALUES, TOP, 128, rng)
+    shown = batch.points[:, 0] >= verifier_closer.SHOWN
+    assert shown.any() and not shown.all()
+    assert (
+        torch.equal(closer.asked[:, VALUES[0] :].sum(1) == 0, shown)
+        and (closer.asked[:, : VALUES[0]].sum(1) == 1).all()
+    )
+    orders = set()
+    for window, (number, (row, left)) in enumerate(zip(closer.spots.picture.tolist(), closer.spots.place, strict=True)):
+        where = slice(row, row + SIDE_PX), slice(left, left + SIDE_PX)
+        plain = [picture[number][:, where[0], where[1]] for picture in (batch.before, batch.after)]
+        seen = [closer.spots.frame[window], closer.spots.painted[window]]
+        found = [
+            order
+            for order in permutations(range(3))
+            if all(torch.equal(a[list(order)], b) for a, b in zip(plain, seen, strict=True))
+        ]
+        assert found and (shown[number] or found[0] == (0, 1, 2))
+        orders |= {found[0]}
+    assert len(orders) > 3
 
 
 def test_it_learns_without_any_change_and_without_the_judges_word(paintings):

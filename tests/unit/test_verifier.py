@@ -185,7 +185,7 @@ def test_a_folder_without_a_verifier_is_refused(generator, paintings, tmp_path):
 def test_it_learns_what_it_is_shown(generator, paintings, tmp_path, monkeypatch):
     monkeypatch.setattr(verifier_data, "SHARES", {"painted": 1.0})
     monkeypatch.setattr(verifier_data, "PAINTED_ASKED_WRONG", 0.0)
-    config = settings(generator, paintings, tmp_path, samples=4800, batch=16, lr=1e-3)
+    config = settings(generator, paintings, tmp_path, samples=4800, batch=16, lr=1e-3, part="whole")
     checkpoint = train_verifier(config, progress=False)
     log = [line for line in _log(tmp_path) if "accuracy" in line]
     assert log[-1]["accuracy"] > 0.75 and log[-1]["loss"] < log[0]["loss"] - 0.1
