@@ -35,6 +35,7 @@ OVERLOOKED, OVERLOOKED_SHARE = ("noise", "half erased"), 0.35
 FAULT = 24
 """A pixel of a corrupted picture that differs by more than this from the right one is part of the fault."""
 SIDED = ("left_of", "right_of")
+"""Relations that are others in a mirror."""
 SHIFT_PX = 2
 """Both pictures are moved by up to so many pixels, alike: a fault lies anywhere on the raster of patches."""
 

@@ -27,10 +27,12 @@ MEASURES = 4
 
 
 class CloserLook(WindowNet):
-    """Args:
-    asked: how many values the slots of a sentence have, together.
-    channels, blocks: see `WindowNet.build`.
-    width: of what is kept of a window.
+    """Is every changed spot of a picture right? Each window is looked at, then what was found is put together.
+
+    Args:
+        asked: how many values the slots of a sentence have, together.
+        channels, blocks: see `WindowNet.build`.
+        width: of what is kept of a window.
     """
 
     def __init__(self, asked: int, channels: Sequence[int] = (48, 96, 128), blocks: int = 2, width: int = 96) -> None:
