@@ -3,8 +3,8 @@
 #   sh tools/train_embedded.sh [RUNS]      (default runs/embedded)
 # Every part goes on where it stopped. The sizes below are meant for a GPU and many cores; two CPU cores train some 15
 # planner examples, 25 of the critic's, 40 of the generator's, 190 of its refiner's and 60 of the verifier's a second, one
-# at a time. Sizes are environment variables: PAIRS, LOOK, PLANNER, CRITIC, VERIFIER, GENERATOR, REFINER, WALKS, CHAINED,
-# PAINTINGS; WORKERS are the processes that make data (default: all cores but one); COMPILE= (empty) leaves compiling out.
+# at a time. Sizes are environment variables: PAIRS, CROWDS, LOOK, PLANNER, CRITIC, VERIFIER, GENERATOR, REFINER, WALKS,
+# CHAINED, PAINTINGS; WORKERS are the processes that make data (default: all but one core); COMPILE= leaves compiling out.
 # Nothing is copied into the package: see the last lines.
 set -eu
 runs="${1:-runs/embedded}"
@@ -19,6 +19,8 @@ say() { printf '\n== %s\n' "$*" >&2; }
 
 say "Pairs from the simulator"
 "$cli" train data pairs --out "$data/pairs" --pairs "${PAIRS:-60000}" --workers "$workers"
+"$cli" train data pairs --out "$data/pairs" --pairs "${CROWDS:-10000}" --first 1000 --kind "into a crowd" \
+    --kind "out of a crowd" --workers "$workers"
 say "Generator"
 "$cli" train generator --data "$data/pairs" --out "$runs/generator-pairs" --samples "${GENERATOR:-1500000}" \
     --workers "$workers"

@@ -36,13 +36,21 @@ def register(app: typer.Typer) -> None:
 def pairs(
     out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")] = Path("data/pairs"),
     count: Annotated[int, typer.Option("--pairs", min=1, help="Before-and-after pairs in all.")] = 40_000,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--kind", help="Only this kind of step (itk_sim.kinds); may be repeated. Default: all."),
+    ] = None,
+    first: Annotated[int, typer.Option("--first", min=0, help="First shard; every 20th (19, 39, …) is held out.")] = 0,
     workers: WorkersOption = os.cpu_count() or 1,
     seed: SeedOption = 0,
 ) -> None:
-    """Before-and-after pairs of every kind of step, from the simulator. Goes on where it stopped."""
+    """Before-and-after pairs of every kind of step, from the simulator. Goes on where it stopped.
+
+    More of what is hard to paint, in the same folder: --kind "into a crowd" --kind "out of a crowd" --first 1000.
+    """
     from itk_embodied.training.shards import make_shards
 
-    make_shards(out, count, workers=workers, seed=seed)
+    make_shards(out, count, workers=workers, seed=seed, first=first, kinds=kind or ())
 
 
 @data_app.command("walks")

@@ -26,6 +26,7 @@ from itk_embodied.training.generator_text import SLOTS
 from itk_embodied.training.journal import Journal
 from itk_embodied.training.learner import Learner
 from itk_embodied.training.shards import Record, ShardSet
+from itk_sim.kinds import RARE
 from itk_sim.symbols import DRAWER
 
 REFRESH_STEPS = 500
@@ -41,8 +42,10 @@ SHARE_KEPT = {"left_of": 0.55, "right_of": 0.55, "in_front_of": 0.55, "behind": 
 
 def share_kept(record: Record) -> float:
     """How often a record that was drawn is trained on: always where the drawer has to do with it, a large thing that
-    seldom moves."""
+    seldom moves, and where cubes crowd a bowl."""
     step = record.step
+    if record.kind in RARE:
+        return 1.0
     if DRAWER in (step.obj, step.target, record.before_state.support.get(step.obj or "")) or step.verb != "place":
         return 1.0
     return SHARE_KEPT.get(record.kind, USUAL_SHARE)

@@ -3,7 +3,7 @@
 ``shard-00007/`` holds ``before.npy``, ``after.npy`` (uint8 RGB, (N, S, S, 3)), ``before_seg.npy``, ``after_seg.npy``
 (uint8 object ids, (N, S, S)) and ``pairs.jsonl`` (step, states, camera). A shard is made in a staging folder and
 renamed when it is whole, so a stopped run goes on where it was and a reader never sees half a shard. Shard k of a seed
-always holds the same pairs, whoever makes it.
+(and of the same kinds of steps, where only some are asked for) always holds the same pairs, whoever makes it.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from tqdm import tqdm
 from itk_embodied.errors import InputError
 from itk_embodied.training.fanout import fan_out
 from itk_embodied.types import Image
+from itk_sim.errors import SimError
 from itk_sim.symbols import SceneState, Step
 
 if TYPE_CHECKING:
@@ -66,19 +67,35 @@ class Record:
 
 
 def make_shards(
-    out: Path, pairs: int, *, workers: int = 1, seed: int = 0, shard_size: int = 500, size_px: int = 128, first: int = 0
+    out: Path,
+    pairs: int,
+    *,
+    workers: int = 1,
+    seed: int = 0,
+    shard_size: int = 500,
+    size_px: int = 128,
+    first: int = 0,
+    kinds: Sequence[str] = (),
 ) -> int:
     """Make what is missing of ``pairs`` pairs under ``out``; returns how many shards were made now.
 
-    ``first`` is the first shard's number, so that several machines can share one data set.
+    ``first`` is the first shard's number, so that several machines can share one data set. ``kinds``: only of these
+    (`itk_sim.kinds.kind_of`), all equally often; none: of KINDS, in their shares.
     """
+    from itk_sim.kinds import kind_of
+
     if pairs < 1 or shard_size < 1:
         raise InputError(f"pairs is {pairs} and shard_size {shard_size}; both must be 1 or more.")
+    for kind in kinds:
+        try:
+            kind_of(kind)
+        except SimError as error:
+            raise InputError(str(error)) from error
     out.mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + -(-pairs // shard_size))
     todo = [n for n in numbers if not shard_folder(out, n).exists()]
     with tqdm(total=len(todo) * shard_size, unit="pair", desc="pairs") as bar:
-        for _ in fan_out(todo, PairMaker(str(out.resolve()), seed, shard_size, size_px), workers=workers):
+        for _ in fan_out(todo, PairMaker(str(out.resolve()), seed, shard_size, size_px, tuple(kinds)), workers=workers):
             bar.update(shard_size)
     return len(todo)
 
@@ -112,6 +129,7 @@ class PairMaker:
     seed: int
     shard_size: int
     size_px: int
+    kinds: tuple[str, ...] = ()
 
     def __call__(self, number: int) -> dict[str, Any]:
         from itk_sim.pairs import sample_pair
@@ -122,7 +140,8 @@ class PairMaker:
         # Held-out combinations of cube, relation and target appear in held-out shards only.
         accept = None if is_held_out(number) else is_train_step
         with new_shard(Path(self.out), number) as staging, Table() as table:
-            pairs = [sample_pair(table, rng, self.size_px, accept=accept) for _ in range(self.shard_size)]
+            drawn = [self.kinds[i % len(self.kinds)] if self.kinds else None for i in range(self.shard_size)]
+            pairs = [sample_pair(table, rng, self.size_px, kind=kind, accept=accept) for kind in drawn]
             write_records(staging, [Record.of(pair) for pair in pairs], self.size_px)
         return {"shard": number}
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from itk_sim.errors import SimError
+from itk_sim.layout import layout_of
 from itk_sim.scene import SceneSpec, sample_scene
 from itk_sim.symbols import DIRECTIONS, DRAWER, GRID, TABLE, SceneState, Step, is_bowl, is_cube, is_mat
 
@@ -14,7 +17,7 @@ from itk_sim.symbols import DIRECTIONS, DRAWER, GRID, TABLE, SceneState, Step, i
 @dataclass(frozen=True)
 class Kind:
     """A kind of step and its share of all pairs. ``drawer``/``drawer_open``/``mat``/``bowls``/``stacked`` say what its
-    scenes must have (None: as it comes)."""
+    scenes must have (None: as it comes), ``crowd`` how many cubes one of the bowls must hold at least."""
 
     share: float
     drawer: bool | None = None
@@ -22,16 +25,29 @@ class Kind:
     mat: bool | None = None
     bowls: int = 0
     stacked: bool | None = None
+    crowd: int = 0
 
     def scene(self, rng: np.random.Generator) -> SceneSpec:
-        return sample_scene(
-            rng,
-            drawer=self.drawer,
-            drawer_open=self.drawer_open,
-            mat=self.mat,
-            min_bowls=self.bowls,
-            stacked=self.stacked,
-        )
+        for _ in range(_DRAWS):
+            scene = sample_scene(
+                rng,
+                min_cubes=max(3, self.crowd + 1),
+                drawer=self.drawer,
+                drawer_open=self.drawer_open,
+                mat=self.mat,
+                min_bowls=self.bowls,
+                stacked=self.stacked,
+            )
+            if not self.crowd or _fullest_bowl(layout_of(scene).support) >= self.crowd:
+                return scene
+        raise SimError(f"none of {_DRAWS} scenes has {self.crowd} cubes in a bowl; ask for fewer")
+
+
+_DRAWS = 500
+
+
+def _fullest_bowl(support: Mapping[str, str]) -> int:
+    return max(Counter(below for below in support.values() if is_bowl(below)).values(), default=0)
 
 
 KINDS: Mapping[str, Kind] = {
@@ -52,6 +68,25 @@ KINDS: Mapping[str, Kind] = {
 }
 """Shares add up to 1. "unstack" takes a cube off what it is on, to the bare table; "on table" moves one that is there
 already; "out of drawer" puts it anywhere else."""
+
+RARE: Mapping[str, Kind] = {
+    "into a crowd": Kind(0.0, drawer=False, bowls=1, stacked=True, crowd=2),
+    "out of a crowd": Kind(0.0, drawer=False, bowls=1, stacked=True, crowd=3),
+}
+"""Kinds that come by themselves now and then, as some of the others, and are hard to paint: a cube beside two and more
+in a bowl, and one from among them. Pairs of these are made where they are asked for."""
+
+
+def kind_of(name: str) -> Kind:
+    """One of KINDS or RARE.
+
+    Raises:
+        SimError: there is none of this name.
+    """
+    found = KINDS.get(name) or RARE.get(name)
+    if found is None:
+        raise SimError(f"kind {name!r} was given; allowed: {', '.join((*KINDS, *RARE))}")
+    return found
 
 
 def draw_kind(rng: np.random.Generator) -> str:
@@ -108,6 +143,12 @@ def candidates(rng: np.random.Generator, state: SceneState, kind: str) -> list[S
         return [Step("open" if kind == "open" else "close")] if state.drawer == wanted else []
     if kind == "in bowl":
         return [Step("place", c, "in", b) for c in free for b in state.bowls if state.support[c] != b]
+    if kind in RARE:
+        held = Counter(state.support.values())
+        full = {bowl for bowl in state.bowls if held[bowl] >= RARE[kind].crowd}
+        if kind == "into a crowd":
+            return [Step("place", c, "in", b) for c in free for b in full if state.support[c] != b]
+        return [step for c in free if state.support[c] in full for step in _places(state, c)]
     if kind == "on mat":
         return [Step("place", c, "on", state.mat) for c in free if state.mat not in (None, state.support[c])]
     if kind == "stack":

@@ -15,7 +15,7 @@ import numpy as np
 
 from itk_sim.cameras import CameraInfo
 from itk_sim.errors import SimError
-from itk_sim.kinds import KINDS, candidates, draw_kind
+from itk_sim.kinds import candidates, draw_kind, kind_of
 from itk_sim.scene import SceneSpec
 from itk_sim.symbols import SceneState, Step
 from itk_sim.table import Table
@@ -34,7 +34,7 @@ class Pair:
     Attributes:
         before, after: (S,S,3) uint8 RGB of the front camera.
         before_seg, after_seg: (S,S) uint8 object ids (see Table.segmentation).
-        step: what was done; kind: which of KINDS it was drawn as.
+        step: what was done; kind: which of `itk_sim.kinds` it was drawn as.
         camera: the front camera's calibration.
         scene: the scene that ``before`` shows.
     """
@@ -60,10 +60,9 @@ def sample_pair(
     accept: Callable[[Step], bool] | None = None,
 ) -> Pair:
     """A random pair; the same ``rng`` state gives the same pair. Kinds come in the shares of KINDS unless ``kind`` is
-    given; steps for which ``accept`` says no (held-out combinations, say) are not used."""
-    if kind is not None and kind not in KINDS:
-        raise SimError(f"kind {kind!r} was given; allowed: {', '.join(KINDS)}")
+    given, one of these or of RARE; steps for which ``accept`` says no (held-out combinations, say) are not used."""
     drawn = kind or draw_kind(rng)
+    kind_of(drawn)
     for _ in range(_SCENES_PER_PAIR):
         pair = _try_scene(table, rng, size_px, drawn, accept)
         if pair is not None:
@@ -74,7 +73,7 @@ def sample_pair(
 def _try_scene(
     table: Table, rng: np.random.Generator, size_px: int, kind: str, accept: Callable[[Step], bool] | None
 ) -> Pair | None:
-    scene = KINDS[kind].scene(rng)
+    scene = kind_of(kind).scene(rng)
     state = table.reset(scene, visible=False)
     steps = [step for step in candidates(rng, state, kind) if accept is None or accept(step)]
     here = table.snapshot()

@@ -12,7 +12,7 @@ from itk_sim.canvas import Canvas
 from itk_sim.dressing import PARKED_M, Wardrobe, apply_looks
 from itk_sim.errors import SimError
 from itk_sim.gl import mujoco
-from itk_sim.layout import Layout, draw_layout
+from itk_sim.layout import Layout, layout_of
 from itk_sim.measures import DRAWER_OPEN_M
 from itk_sim.model import DRAWER_HANDLE, DRAWER_TRAY, SEGMENT_IDS, build_spec, index_model
 from itk_sim.placing import Placement
@@ -84,7 +84,7 @@ class Table:
 
     def reset(self, spec: SceneSpec, visible: bool = True) -> SceneState:
         """Set up a scene. The same spec gives the same state and the same pixels. ``visible``: see ``state``."""
-        layout = draw_layout(np.random.default_rng([spec.seed, 1]), spec)
+        layout = layout_of(spec)
         looks = draw_looks(np.random.default_rng([spec.seed, 2]), spec.randomise, spec.drawer)
         self._spec = spec
         self._cubes = tuple(name for name in CUBES if name.split()[0] in spec.cubes)

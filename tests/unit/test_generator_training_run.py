@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,8 +91,9 @@ def test_content_must_be_right_around_a_change_whatever_the_mask_is():
     assert loss(spoilt) > loss(beside), "what is seen counts more"
 
 
-def test_every_step_of_the_drawer_is_trained_on_and_easy_ones_seldom():
+def test_every_step_of_the_drawer_and_of_a_crowd_is_trained_on_and_easy_ones_seldom():
     shards = ShardSet(pairs_folder())
+    assert {share_kept(replace(record, kind="into a crowd")) for record in shards} == {1.0}
     for record in shards:
         step = record.step
         drawer = step.verb != "place" or step.target == "drawer" or record.before_state.support[step.obj] == "drawer"

@@ -49,7 +49,18 @@ def test_only_missing_shards_are_made_and_partial_ones_are_not_read(tmp_path):
     assert shards.refresh() == 12, "a shard that was finished since is taken up"
 
 
+def test_pairs_of_some_kinds_alone_are_made_in_equal_shares(tmp_path):
+    kinds = ("into a crowd", "open")
+    make_shards(tmp_path, 4, shard_size=4, seed=1, first=7, kinds=kinds)
+    (folder,) = tmp_path.iterdir()
+    assert folder.name == "shard-00007"
+    assert [record.kind for record in ShardSet(tmp_path)] == [*kinds, *kinds]
+
+
 def test_wrong_arguments_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"'juggle' was given; allowed: in bowl.*out of a crowd"):
+        make_shards(tmp_path, 1, kinds=["open", "juggle"])
+    assert not list(tmp_path.iterdir())
     with pytest.raises(InputError, match="allowed: train, held-out"):
         ShardSet(tmp_path, "test")
     with pytest.raises(InputError, match="1 or more"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from itk_sim.errors import SimError
-from itk_sim.kinds import KINDS, draw_kind
+from itk_sim.kinds import KINDS, RARE, Kind, draw_kind, kind_of
 from itk_sim.model import SEGMENT_IDS
 from itk_sim.pairs import Pair, sample_pair
 from itk_sim.symbols import DIRECTIONS, DRAWER, TABLE
@@ -24,7 +24,7 @@ def table() -> Iterator[Table]:
 @pytest.fixture(scope="module")
 def pairs(table: Table) -> dict[str, list[Pair]]:
     rng = np.random.default_rng(21)
-    return {kind: [sample_pair(table, rng, 64, kind=kind) for _ in range(4)] for kind in KINDS}
+    return {kind: [sample_pair(table, rng, 64, kind=kind) for _ in range(4)] for kind in (*KINDS, *RARE)}
 
 
 def test_shares_add_up_and_the_drawer_gets_its_fair_one() -> None:
@@ -54,6 +54,27 @@ def test_every_kind_shows_what_it_says(pairs: dict[str, list[Pair]], kind: str) 
             assert before.support[step.obj] == DRAWER
         if kind == "at":
             assert after.cell(step.obj) == step.cell
+
+
+def test_rare_kinds_crowd_a_bowl_and_come_only_where_asked_for(pairs: dict[str, list[Pair]]) -> None:
+    def held(pair: Pair, bowl: str | None) -> int:
+        return list(pair.before_state.support.values()).count(str(bowl))
+
+    for pair in pairs["into a crowd"]:
+        assert held(pair, pair.step.target) >= 2
+        assert pair.after_state.support[str(pair.step.obj)] == pair.step.target
+    for pair in pairs["out of a crowd"]:
+        left = pair.before_state.support[str(pair.step.obj)]
+        assert left.endswith("bowl") and held(pair, left) >= 3
+        assert pair.after_state.support[str(pair.step.obj)] != left
+    assert not set(RARE) & set(KINDS)
+
+
+def test_a_crowd_that_no_scene_has_is_an_error() -> None:
+    with pytest.raises(SimError, match="5 cubes in a bowl; ask for fewer"):
+        Kind(0.0, bowls=1, stacked=True, crowd=5).scene(np.random.default_rng(0))
+    with pytest.raises(SimError, match=r"'juggle' was given; allowed: in bowl.*into a crowd"):
+        kind_of("juggle")
 
 
 def test_pictures_ids_and_states_belong_together(pairs: dict[str, list[Pair]]) -> None:
