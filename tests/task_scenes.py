@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from itk_sim.layout import draw_layout
+from itk_sim.layout import layout_of
 from itk_sim.measures import HANDLE_BEFORE_CENTRE_M, HANDLE_HEIGHT_M
 from itk_sim.nominal import project
 from itk_sim.scene import SceneSpec, sample_scene
@@ -13,7 +13,7 @@ from itk_sim.symbols import BOWLS, CUBES, DRAWER, SceneState
 
 def state_of(spec: SceneSpec) -> SceneState:
     """The state that a scene begins with, as the designed camera sees it."""
-    layout = draw_layout(np.random.default_rng([spec.seed, 1]), spec)
+    layout = layout_of(spec)
     position = {name: (p.x_m, p.y_m, p.z_m) for name, p in layout.placements.items()}
     mat = f"{spec.mat} mat" if spec.mat else None
     if mat is not None and layout.mat_xy is not None:

@@ -139,8 +139,12 @@ def _at_rest(
 
 
 def layout_of(spec: SceneSpec) -> Layout:
-    """Where everything of a scene stands, by its seed: a layout in which it has room for the gripper's fingers."""
-    rng = np.random.default_rng([spec.seed, 1])
+    """Where everything of a scene stands, by its seed."""
+    return draw_layout(np.random.default_rng([spec.seed, 1]), spec)
+
+
+def draw_layout(rng: np.random.Generator, spec: SceneSpec) -> Layout:
+    """A layout in which everything has room for the gripper's fingers."""
     is_open = spec.drawer and (spec.drawer_open if spec.drawer_open is not None else bool(rng.random() < 0.5))
     tray_xy = None
     if spec.drawer:
