@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 from itk_sim.lexicon import Patterns, Split
+from itk_sim.symbols import DIRECTIONS
 from itk_sim.wide import widened
 
 Phrases: TypeAlias = Mapping[str, Mapping[Split, Patterns]]
@@ -126,6 +127,18 @@ EXTRA_PLACE: Mapping[str, Phrases] = widened(
         },
     },
 )
+SIDE_PLACE: Mapping[str, Phrases] = widened(
+    "SIDE_PLACE",
+    {
+        side: {
+            "do": {"train": ("{put} {obj} {where}",), "wording": ()},
+            "say": {"train": ("{obj} (should|must) be {at}",), "wording": ()},
+        }
+        for side in DIRECTIONS
+    },
+)
+"""Whole clauses about a side ("so that the mat is then seen on its right"), for the wide split alone: the others draw as
+they did before there were any."""
 CELL: Mapping[Split, Patterns] = {
     "train": (
         *["{put} {obj} at {cell}"] * 6,

@@ -25,8 +25,8 @@ __all__ = ["Clause", "Mode", "Split", "Wording"]
 Mode: TypeAlias = Literal["do", "say"]
 _NEW_WORD, _NEW_PATTERN = 0.15, 0.3
 """How often the wording split takes an unseen word, clause or frame where there is a choice."""
-_WIDE = 0.5
-"""How often the wide wording takes what the plain one has not."""
+_WIDE, _SIDE = 0.5, 0.5
+"""How often the wide wording takes what the plain one has not, and for a side a clause that only sides have."""
 _REFERENCE = 0.35
 """How often something is called by where it is ("the cube on the mat"), where that is possible."""
 _QUESTION = re.compile(r"\?$")
@@ -126,6 +126,8 @@ class Wording:
         return self.clause(self._place_phrases(kind), **self.place_slots(obj, relation, target))
 
     def _place_phrases(self, kind: str) -> phrases.Phrases:
+        if self.split == "wide" and kind in phrases.SIDE_PLACE and self.chance(_SIDE):
+            return phrases.SIDE_PLACE[kind]
         special = kind in phrases.EXTRA_PLACE and self.chance(0.4 if kind == "stack" else 0.1)
         return phrases.EXTRA_PLACE[kind] if special else phrases.PLACE
 
