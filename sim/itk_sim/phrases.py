@@ -137,8 +137,8 @@ SIDE_PLACE: Mapping[str, Phrases] = widened(
         for side in DIRECTIONS
     },
 )
-"""Whole clauses about a side ("so that the mat is then seen on its right"), for the wide split alone: the others draw as
-they did before there were any."""
+"""Whole clauses about a side ("so that the mat is then seen on its right"), for the wide split alone: the others
+draw as they did before there were any."""
 CELL: Mapping[Split, Patterns] = {
     "train": (
         *["{put} {obj} at {cell}"] * 6,
