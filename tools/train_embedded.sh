@@ -58,7 +58,7 @@ say "Figures"
     --tasks 400 --json "$runs/planner.json"
 "$python" -m itk_embodied.training.critic_eval --data "$data/pairs" --generated "$data/generated" \
     --rollouts "$data/rollouts" --walks "$data/walks" --checkpoint "$runs/critic/checkpoint" --pairs 400 \
-    --looks 3 --verifier "$runs/verifier/checkpoint" --weight 4 --threshold 0.35 --json "$runs/critic.json"
+    --looks 3 --verifier "$runs/verifier/checkpoint" --weight 4 --threshold 0.40 --json "$runs/critic.json"
 cat >"$runs/stack.toml" <<TOML
 name = "remade"
 
@@ -75,7 +75,7 @@ checkpoint = "$(realpath "$runs")/refiner/pipeline"
 
 [critic]
 kind = "panel"
-accept_threshold = 0.35
+accept_threshold = 0.40
 
 [[critic.members]]
 kind = "qwen3vl"
