@@ -1,4 +1,4 @@
-"""Small tools on pixels: hue, the colour of a thing under its scene's light, growing of masks."""
+"""Small tools on pixels: hue, the colour of a thing under its scene's light, growing of masks, moving."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def disc(side: int, centre: Sequence[float] | np.ndarray, radius: float) -> np.n
     """What is within ``radius`` px of ``centre`` (u, v), bool (side, side)."""
     rows, columns = np.mgrid[:side, :side]
     return np.hypot(columns + 0.5 - centre[0], rows + 0.5 - centre[1]) < radius
+
+
+def moved(image: np.ndarray, shift_px: Sequence[int] | np.ndarray) -> np.ndarray:
+    """A square picture or mask, moved by (down, right) px; what comes in from the side repeats the edge."""
+    side = np.arange(len(image))
+    down, right = (np.clip(side - by, 0, len(image) - 1) for by in shift_px)
+    return image[down][:, right]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,14 @@ follow from the model's own words.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from itk_embodied.agents.contracts import format_plan
 from itk_embodied.training.critic_data import listing_question, shade
+from itk_embodied.training.pixels import moved
 from itk_embodied.training.plan_thought import meaning
 from itk_embodied.training.planner_text import RETOLD_SHARE, drawn_task, recoloured, retelling, roughened
 from itk_embodied.training.shards import Record
@@ -21,6 +23,10 @@ from itk_embodied.types import PlanStep
 from itk_sim.language import instruction
 from itk_sim.symbols import SceneState
 from itk_sim.tasks import TaskSpec
+
+SHIFT_PX = 4
+"""Pictures are moved by up to so many pixels each way: what is seen must not hang on where patches begin. Nothing on
+the table is within eight pixels of the edge of what the planner looks at."""
 
 
 def plan_steps(task: TaskSpec) -> tuple[PlanStep, ...]:
@@ -51,6 +57,8 @@ def planner_example(
     before = rng.random() < 0.5
     state = record.before_state if before else record.after_state
     (image,) = shade(rng, record.before if before else record.after)
+    shift_px = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
+    image, state = moved(image, shift_px), moved_state(state, shift_px / len(image))
     drawn = [drawn_task(state, rng) for _ in range(tasks)]
     questions = [plan_question(state, task, roughened(task, rng)) for task in drawn]
     if rng.random() < listing_share:
@@ -58,6 +66,12 @@ def planner_example(
     side = image.shape[0]
     places = {n: (state.pixel[n][0] * side, state.pixel[n][1] * side) if listed(state, n) else None for n in NAMES}
     return Example(image, image, tuple(questions), (places, places))
+
+
+def moved_state(state: SceneState, shift: Sequence[float] | np.ndarray) -> SceneState:
+    """A scene as its picture has it once moved by (down, right), fractions of the picture."""
+    down, right = shift
+    return replace(state, pixel={name: (u + right, v + down) for name, (u, v) in state.pixel.items()})
 
 
 def blind_example(record: Record, rng: np.random.Generator, *, tasks: int = 1) -> Example:

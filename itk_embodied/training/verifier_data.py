@@ -19,6 +19,7 @@ from itk_embodied.training.generator_text import named_cells, slot_values
 from itk_embodied.training.judge.appearance import expected, odd_pixels
 from itk_embodied.training.judge.base import PASS
 from itk_embodied.training.judge.edit import unseen_content
+from itk_embodied.training.pixels import moved
 from itk_embodied.training.rollouts.lines import JudgeLine
 from itk_embodied.training.shards import Record, ShardSet
 from itk_embodied.types import Image
@@ -152,9 +153,9 @@ def make_verifier_batch(
     for sample in samples:
         shift = rng.integers(-SHIFT_PX, SHIFT_PX + 1, 2)
         both = shade(rng, sample.before, sample.after)
-        pairs.append([_moved(image, shift) for image in both])
+        pairs.append([moved(image, shift) for image in both])
         fault = np.zeros(sample.before.shape[:2], bool) if sample.fault is None else sample.fault
-        faults_px.append(_moved(fault, shift))
+        faults_px.append(moved(fault, shift))
         faults.append(_patches(faults_px[-1], patch))
         all_known = sample.fault is not None and not sample.sure_only
         known.append(np.ones_like(faults[-1]) if all_known else faults[-1])
@@ -178,13 +179,6 @@ def make_verifier_batch(
         torch.tensor([s.points or (float("nan"),) * MEASURES for s in samples]),
         torch.tensor([s.step.relation in SIDED for s in samples]),
     )
-
-
-def _moved(image: np.ndarray, shift: np.ndarray) -> np.ndarray:
-    """Moved by (down, right) px; what comes in from the side repeats the edge."""
-    side = np.arange(len(image))
-    down, right = (np.clip(side - by, 0, len(image) - 1) for by in shift)
-    return image[down][:, right]
 
 
 def _patches(mask: np.ndarray, patch: int) -> np.ndarray:

@@ -16,11 +16,12 @@ from itk_embodied.errors import InputError  # noqa: E402
 from itk_embodied.training.corruptions import CORRUPTIONS  # noqa: E402
 from itk_embodied.training.critic_data import ask, critic_example, look_example, wrong_step  # noqa: E402
 from itk_embodied.training.judge_batch import BatchJudge  # noqa: E402
+from itk_embodied.training.planner_data import SHIFT_PX, moved_state, planner_example  # noqa: E402
 from itk_embodied.training.shards import ShardSet, is_held_out, make_shards  # noqa: E402
 from itk_embodied.training.vlm_batch import IGNORED, Packer  # noqa: E402
 from itk_embodied.training.vlm_text import corpus, listing  # noqa: E402
 from itk_sim.language import instruction  # noqa: E402
-from itk_sim.symbols import DRAWER, TABLE, Step  # noqa: E402
+from itk_sim.symbols import DRAWER, TABLE, SceneState, Step  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,28 @@ def test_the_batch_judge_and_a_single_question_agree(shards: ShardSet, tokenizer
     alone = [judge([pair], [text])[0] for pair, text in zip(pairs, texts, strict=True)]
     assert [a.thought for a in together] == [a.thought for a in alone]
     assert [a.true_probability for a in together] == pytest.approx([a.true_probability for a in alone], abs=1e-4)
+
+
+def test_a_planners_picture_is_moved_about_and_what_is_told_moves_along(shards: ShardSet) -> None:
+    rng, shifts = np.random.default_rng(6), set()
+    for record in shards:
+        example = planner_example(record, rng, tasks=1, listing_share=0.0)
+        (places, _), thought = example.places, example.questions[0].answer[0][0]
+        both = [(record.before_state, record.before), (record.after_state, record.after)]
+        moves = [(state, image, _moved_px(state, places)) for state, image in both]
+        told = [m for m in moves if f"<think>{listing(moved_state(m[0], m[2] / 128))}" == thought]
+        assert told, f"neither picture shows {thought!r}"
+        state, image, (down, right) = told[0]
+        shifts.add((down, right))
+        for cube in (name for name in state.cubes if state.visible[name] > 0.95):
+            column, row = (int(value) for value in places[cube])
+            was, now = image[row - down, column - right].astype(float), example.first[row, column].astype(float)
+            assert np.all(np.abs(now - was) <= 0.22 * was + 2), cube  # the same pixel in another light
+    assert len(shifts) > 20 and np.abs(list(shifts)).max() == SHIFT_PX
+
+
+def _moved_px(state: SceneState, places: dict[str, tuple[float, float] | None]) -> np.ndarray:
+    """By how many pixels (down, right) things are away from where a state has them."""
+    name = next(name for name in state.names if places[name] is not None)
+    u, v = state.pixel[name]
+    return np.round(np.subtract(places[name], (u * 128, v * 128))).astype(int)[::-1]
