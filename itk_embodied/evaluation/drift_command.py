@@ -22,32 +22,43 @@ def drift(
     steps: Annotated[int, typer.Option("--steps", min=5, help="Edits in a chain.")] = 25,
     chains: Annotated[int, typer.Option("--chains", min=1, help="How many chains, each on another scene.")] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Everything random comes from this number.")] = 0,
+    goals: Annotated[
+        str,
+        typer.Option(
+            "--goals",
+            help="generated | ground-truth: the simulator's goal images, each pasted over the picture before. What "
+            "these lose the measure loses by itself.",
+        ),
+    ] = "generated",
 ) -> None:
     """Chains of 25 or 50 edits, each painted from the picture before: is the last as good as the first?"""
     from itk_embodied.agents.stacks import load_stack
+    from itk_embodied.errors import InputError
     from itk_embodied.evaluation.command import progress_bar
-    from itk_embodied.evaluation.drift import run_drift, summarise
+    from itk_embodied.evaluation.drift import TruthEditor, run_drift, summarise
     from itk_embodied.mesa import load_triton_first
     from itk_embodied.pipeline import PipelineConfig
     from itk_embodied.run import console
     from itk_embodied.training.judge import load_judge
     from itk_sim.table import Table
 
+    if goals not in ("generated", "ground-truth"):
+        raise InputError(f"--goals {goals!r} is unknown; allowed: generated, ground-truth.")
     load_triton_first()
-    loaded = load_stack(stack)
+    loaded = load_stack(stack) if goals == "generated" else None
     with Table() as table, progress_bar() as progress:
         bar = progress.add_task("edits", total=steps * chains)
         links = run_drift(
             table,
-            loaded.generator,
+            loaded.generator if loaded else TruthEditor(table),
             load_judge("simulator"),
             chains=chains,
             steps=steps,
             seed=seed,
-            anchor=PipelineConfig(**loaded.settings).anchor,
+            anchor=PipelineConfig(**loaded.settings).anchor if loaded else False,
             tick=lambda: progress.advance(bar),
         )
-    record = {"stack": stack, "seed": seed, **summarise(links, steps, chains)}
+    record = {"stack": stack if loaded else None, "goals": goals, "seed": seed, **summarise(links, steps, chains)}
     out.mkdir(parents=True, exist_ok=True)
     (out / "drift.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     _draw(links, record["per_place"], out)
