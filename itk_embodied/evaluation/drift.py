@@ -1,8 +1,9 @@
 """Does a long chain of edits drift? Each picture is painted from the one before, 25 or 50 times, and judged each time.
 
 The simulator's table follows the chain: after every edit that the judge calls right, the cube is put where the picture
-has it: the truth that the next picture is compared with has no drift of its own, and the pictures keep all of theirs.
-An edit that stays wrong over several seeds is not taken into the chain; how often that happens is reported.
+has it, and turned as there: the truth that the next picture is compared with has no drift of its own, and the pictures
+keep all of theirs. An edit that stays wrong over several seeds is not taken into the chain; how often that happens is
+reported.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import cv2
 import numpy as np
 
 from itk_embodied.agents.base import CallContext, Generator
@@ -36,6 +38,10 @@ SEEDS, DRAWS = 4, 12
 SIZE_PX = 128
 UNCHANGED = 3
 """Two renderings of what stays as it is differ by no more than this in any channel."""
+TURNS_RAD = tuple(np.deg2rad(range(0, 90, 15)).tolist())
+"""A cube's turns that look different, and..."""
+AROUND_PX = 9
+"""...how far around its middle they are compared with the picture."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +151,7 @@ def _paint(
 
 
 def _put_where_painted(table: Table, done: Snapshot, record: Record, picture: Image) -> Image:
-    """Do the step on the table, move the cube to where the picture has it, and show that."""
+    """Do the step on the table, move the cube to where the picture has it, turned as there, and show that."""
     name, found = str(record.step.obj), check_edit(picture, record).place_px
     pixels = np.argwhere(record.after_seg == CUBES.index(name) + 1)
     table.restore(done)
@@ -157,9 +163,20 @@ def _put_where_painted(table: Table, done: Snapshot, record: Record, picture: Im
     dx, dy = (float(value) for value in np.subtract(wanted, real)[:2])
     start = table.index.qpos[name]
     w, *_, k = table.data.qpos[start + 3 : start + 7]
-    table.put(name, Placement(x + dx, y + dy, z + 0.001, 2 * float(np.arctan2(k, w))))
+    there = Placement(x + dx, y + dy, z + 0.001, 2 * float(np.arctan2(k, w)))
+    around = tuple(slice(max(int(px) - AROUND_PX, 0), int(px) + AROUND_PX + 1) for px in found[::-1])
+
+    def unlike(turned: Placement) -> float:
+        table.restore(done)
+        table.put(name, turned)
+        return float(cv2.absdiff(table.render("front", SIZE_PX)[around], picture[around]).mean())
+
+    # No instruction says how a cube is to be turned; one turned otherwise would be held against every later picture.
+    there = min((replace(there, yaw_rad=there.yaw_rad + turn) for turn in TURNS_RAD), key=unlike)
+    table.restore(done)
+    table.put(name, there)
     table.settle()
-    stayed_m = float(np.hypot(*np.subtract(table.position_m(name)[:2], (x + dx, y + dy))))
+    stayed_m = float(np.hypot(*np.subtract(table.position_m(name)[:2], (there.x_m, there.y_m))))
     if stayed_m > 0.012 or abs(table.position_m(name)[2] - z) > 0.01:
         table.restore(done)  # it would not stay there: half off a cube, say; so as the simulator had put it
     return table.render("front", SIZE_PX)

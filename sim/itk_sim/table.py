@@ -118,11 +118,12 @@ class Table:
         mujoco.mj_forward(model, data)
 
     def put(self, name: str, place: Placement) -> None:
-        """Set a cube or bowl down at a place, at rest (the physics has its say at the next step)."""
+        """Set a cube or bowl down at a place, at rest, and in sight (the physics has its say at the next step)."""
         start, dof = self.index.qpos[name], self.index.dof[name]
         half = place.yaw_rad / 2
         self.data.qpos[start : start + 7] = [place.x_m, place.y_m, place.z_m, np.cos(half), 0, 0, np.sin(half)]
         self.data.qvel[dof : dof + 6] = 0
+        mujoco.mj_kinematics(self.model, self.data)
 
     def snapshot(self) -> Snapshot:
         """The full physics state; restoring it and stepping on gives the same future."""
