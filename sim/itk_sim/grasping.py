@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -40,6 +41,8 @@ _TIP_BELOW_TCP_M, _SHAFT_ABOVE_TCP_M, _HAND_ABOVE_TCP_M = 0.009, 0.011, 0.037
 _TIP_THICK_M, _SHAFT_THICK_M, _FINGER_HALF_WIDTH_M = 0.013, 0.026, 0.0105
 _HAND_HALF_X_M, _HAND_HALF_Y_M = 0.032, 0.103
 _WALL_HALF_M = 0.005
+_SPACING_M = 0.006
+"""Between the points of an outline."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,10 @@ class Block:
     bottom: float
     top: float
 
-    def outline(self, spacing_m: float = 0.006) -> np.ndarray:
+    @cached_property
+    def outline(self) -> np.ndarray:
         """(n, 2) world points around the footprint."""
-        nx, ny = (max(2, int(np.ceil(2 * h / spacing_m)) + 1) for h in (self.half_x, self.half_y))
+        nx, ny = (max(2, int(np.ceil(2 * h / _SPACING_M)) + 1) for h in (self.half_x, self.half_y))
         x, y = np.linspace(-self.half_x, self.half_x, nx), np.linspace(-self.half_y, self.half_y, ny)
         local = np.concatenate(
             [np.column_stack([x, np.full(nx, s * self.half_y)]) for s in (-1, 1)]
@@ -138,9 +142,9 @@ def clearance(parts: Iterable[Block], obstacles: Sequence[Obstacle]) -> float:
             if obstacle.top <= part.bottom:
                 continue
             if isinstance(obstacle, BowlRing):
-                distance = obstacle.distance(part.outline(), part.bottom).min()
+                distance = obstacle.distance(part.outline, part.bottom).min()
             else:
-                distance = min(obstacle.distance(part.outline()).min(), part.distance(obstacle.outline()).min())
+                distance = min(obstacle.distance(part.outline).min(), part.distance(obstacle.outline).min())
             least = min(least, float(distance))
     return least
 

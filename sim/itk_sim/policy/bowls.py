@@ -65,15 +65,22 @@ def _support(gradient: np.ndarray, camera: CameraInfo, centres: np.ndarray, ring
         at = np.floor(pixels + offset * normal).astype(int)
         inside = (at[..., 0] >= 0) & (at[..., 0] < width) & (at[..., 1] >= 0) & (at[..., 1] < height)
         u, v = np.clip(at[..., 0], 0, width - 1), np.clip(at[..., 1], 0, height - 1)
-        step = (gradient[v, u] * normal[..., None]).sum(-2) * inside[..., None]
-        known = np.isfinite(step[..., :1])
-        step = np.where(known, step, 0.0)
+        there = gradient[v, u]
+        # Written out: numpy's sums and maxima over two or three values are slow.
+        step = (there[..., 0, :] * normal[..., :1] + there[..., 1, :] * normal[..., 1:]) * inside[..., None]
+        known = np.isfinite(step[..., 0])
+        step[~known] = 0.0
         # The edge of a bowl keeps its sign over neighbouring points, that of a texture does not.
-        near = (-2, -1, 0, 1, 2)
-        count = np.sum([np.roll(known, shift, axis=1) for shift in near], axis=0)
-        smooth = np.sum([np.roll(step, shift, axis=1) for shift in near], axis=0) / np.maximum(count, 1)
-        strongest = np.fmax(strongest, np.where(known[..., 0], np.abs(smooth).max(-1), np.nan))
+        smooth = _five_in_a_row(step) / np.maximum(_five_in_a_row(known.astype(np.uint8)), 1)[..., None]
+        red, green, blue = np.moveaxis(np.abs(smooth), -1, 0)
+        strongest = np.fmax(strongest, np.where(known, np.maximum(np.maximum(red, green), blue), np.nan))
     return strongest
+
+
+def _five_in_a_row(values: np.ndarray) -> np.ndarray:
+    """(n, points, ...) the sum of each point's and its four neighbours' values around a closed ring."""
+    around, points = np.concatenate([values[:, -2:], values, values[:, :2]], axis=1), values.shape[1]
+    return sum((around[:, i : i + points] for i in range(3, -1, -1)), start=around[:, 4:])
 
 
 def _score(gradient: np.ndarray, camera: CameraInfo, centres: np.ndarray, edge: float = _EDGE) -> np.ndarray:
@@ -125,11 +132,11 @@ def find_bowls(image: np.ndarray, camera: CameraInfo, in_the_way: np.ndarray | N
     grid = np.stack(np.meshgrid(x, y, indexing="ij"), -1).reshape(-1, 2)
     scores = _score(gradient, camera, grid)
     found: list[BowlSeen] = []
-    for start in _peaks(grid, scores, 0.75 * LEAST_SUPPORT):
-        spot, score, sharpness = _refine(gradient, camera, start)
+    refined = _refine(gradient, camera, _peaks(grid, scores, 0.75 * LEAST_SUPPORT))
+    for spot, score, sharpness in zip(*refined, strict=True):
         colour = _wall_colour(image, camera, *spot)
         if score >= LEAST_SUPPORT and score + 0.3 * sharpness > _LEAST_SURENESS and colour is not None:
-            found.append(BowlSeen(colour, float(spot[0]), float(spot[1]), score, sharpness))
+            found.append(BowlSeen(colour, float(spot[0]), float(spot[1]), float(score), float(sharpness)))
     kept: list[BowlSeen] = []
     for bowl in sorted(found, key=lambda bowl: -bowl.sharpness):
         if all(np.hypot(bowl.x - other.x, bowl.y - other.y) >= _APART_M for other in kept):
@@ -137,21 +144,23 @@ def find_bowls(image: np.ndarray, camera: CameraInfo, in_the_way: np.ndarray | N
     return kept
 
 
-def _peaks(grid: np.ndarray, scores: np.ndarray, least: float, most: int = 30) -> list[np.ndarray]:
-    """At most ``most`` places with the best scores, at least 3 cm apart."""
-    peaks: list[np.ndarray] = []
+def _peaks(grid: np.ndarray, scores: np.ndarray, least: float, most: int = 30) -> np.ndarray:
+    """(n, 2) at most ``most`` places with the best scores, at least 3 cm apart."""
+    peaks = np.empty((0, 2))
     for index in np.argsort(-scores):
         if scores[index] < least or len(peaks) == most:
             break
-        if all(np.hypot(*(grid[index] - other)) >= 0.03 for other in peaks):
-            peaks.append(grid[index])
+        if (np.hypot(*(peaks - grid[index]).T) >= 0.03).all():
+            peaks = np.vstack([peaks, grid[index]])
     return peaks
 
 
-def _refine(gradient: np.ndarray, camera: CameraInfo, spot: np.ndarray) -> tuple[np.ndarray, float, float]:
+def _refine(gradient: np.ndarray, camera: CameraInfo, spots: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Better places (n, 2) near ``spots``, with their scores (n,) and how sharp (n,) the edges are there."""
+    sharpness = np.zeros(len(spots))
     for step in (0.007, 0.003, 0.0012):
         offsets = step * np.arange(-2, 3)
-        around = spot + np.stack(np.meshgrid(offsets, offsets, indexing="ij"), -1).reshape(-1, 2)
-        sharp = _score(gradient, camera, around, _SHARP_EDGE)
-        spot = around[int(sharp.argmax())]
-    return spot, float(_score(gradient, camera, spot[None])[0]), float(sharp.max())
+        around = spots[:, None] + np.stack(np.meshgrid(offsets, offsets, indexing="ij"), -1).reshape(-1, 2)
+        sharp = _score(gradient, camera, around.reshape(-1, 2), _SHARP_EDGE).reshape(around.shape[:2])
+        spots, sharpness = around[np.arange(len(spots)), sharp.argmax(1)], sharp.max(1)
+    return spots, _score(gradient, camera, spots), sharpness
