@@ -369,6 +369,22 @@ def train_verifier(
     print(train_verifier(config))
 
 
+@train_app.command("mean")
+def mean_of_checkpoints(
+    parts: Annotated[
+        list[str], typer.Argument(metavar="DIR[=SHARE]", help="Two or more; package:checkpoints/… too. Share: 1.")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="The new checkpoint's folder.")] = Path("runs/mean"),
+) -> None:
+    """The mean of trained weights of one kind of model: runs that went on from the same checkpoint, and that one too.
+
+    As the cards have it: train mean runs/planner/checkpoint=0.6 package:checkpoints/planner=0.4
+    """
+    from itk_embodied.training.mean import Part, mean_of
+
+    print(mean_of([Part.parse(text) for text in parts], out))
+
+
 def _stage(stage: str) -> Any:
     def command(
         data: DataOption = Path("data/pairs"),
@@ -380,12 +396,21 @@ def _stage(stage: str) -> Any:
         compiled: Annotated[
             bool, typer.Option("--compile", help="Compile first, for minutes; then half as fast again.")
         ] = False,
+        lr: Annotated[
+            float | None, typer.Option("--lr", min=0, help="Highest learning rate, Muon's; AdamW's follows it.")
+        ] = None,
+        blind_share: Annotated[
+            float | None,
+            typer.Option(
+                "--blind-share", min=0, max=1, help="Batches of told scenes without a picture (planner, both)."
+            ),
+        ] = None,
         seed: SeedOption = 0,
     ) -> None:
         from itk_embodied.training.stages import train_stage
 
-        changes = {"out": out, "start": start, "examples": examples, "threads": threads, "workers": workers}
-        print(train_stage(stage, data=data, compiled=compiled, seed=seed, **changes))  # type: ignore[arg-type]
+        sizes = {"examples": examples, "lr": lr, "blind_share": blind_share, "threads": threads, "workers": workers}
+        print(train_stage(stage, data=data, compiled=compiled, seed=seed, out=out, start=start, **sizes))  # type: ignore[arg-type]
 
     return command
 

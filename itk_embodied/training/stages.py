@@ -25,6 +25,9 @@ Stage: TypeAlias = Literal["look", "planner", "critic", "both"]
 PAINTED_SHARE, PAINTED_RIGHT = 0.6, 0.5
 """How often the critic judges a generator's picture, and how many of these are right."""
 
+BLIND: tuple[Stage, ...] = ("planner", "both")
+"""Stages with examples without a picture."""
+
 PRESETS: dict[str, TinyTraining] = {
     "look": TinyTraining(out=Path("runs/look"), examples=40_000),
     "planner": TinyTraining(
@@ -65,6 +68,10 @@ def train_stage(
     if not len(shards):
         raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data pairs --out {data}")
     config = replace(PRESETS[stage], **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
+    if config.blind_share and stage not in BLIND:
+        raise ConfigError(
+            f"{stage} was given a blind share of {config.blind_share}; only {' and '.join(BLIND)} have one."
+        )
     if config.start is not None and not config.start.exists():
         raise ConfigError(f"{config.start} is not there; train the stage before it: itk-embodied train tiny look")
 

@@ -33,6 +33,8 @@ BLIND_TIMES = 4
 """A batch without pictures has so many times the examples of one with pictures: they cost less."""
 BLIND_ROWS, PICTURE_ROWS = 16, 8
 """Rows that go through a CPU at a time: what stays in its cache. A GPU takes a whole batch."""
+ADAM_RATE = 0.625
+"""AdamW's rate over Muon's."""
 REFRESH_STEPS = 500
 """After so many steps the data are looked through for what is new."""
 
@@ -47,7 +49,8 @@ class TinyTraining:
     Attributes:
         start: a checkpoint folder of an earlier stage to start from; None for random weights and a new tokenizer.
         examples: pictures to see in all; the learning rate falls to nothing over its second half.
-        muon_lr, adam_lr: Muon for matrices (Jordan et al., 2024), AdamW for embeddings, norms and the dense head.
+        lr: highest rate of Muon, for matrices (Jordan et al., 2024); embeddings, norms and the dense head have AdamW,
+            at `ADAM_RATE` of it.
         text_layers: how many layers the text part shall have; where ``start`` has fewer, new ones that do nothing yet
             are added on top. blind_share: how many batches have no pictures.
         dense_weight: weight of the dense head's loss. verdict_weight: of the critic's boolean.
@@ -60,8 +63,7 @@ class TinyTraining:
     start: Path | None = None
     pair_frames: bool = True
     batch: int = 32
-    muon_lr: float = 1.6e-3
-    adam_lr: float = 1.0e-3
+    lr: float = 1.6e-3
     text_layers: int | None = None
     blind_share: float = 0.0
     dense_weight: float = 1.0
@@ -128,9 +130,9 @@ class TinyTrainer:
         for name, parameter in self.model.named_parameters():
             plain = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
             (matrices if plain else others).append(parameter)
-        adam = torch.optim.AdamW(others, self.config.adam_lr, betas=(0.9, 0.98), weight_decay=0.01)
+        adam = torch.optim.AdamW(others, ADAM_RATE * self.config.lr, betas=(0.9, 0.98), weight_decay=0.01)
         muon = torch.optim.Muon(
-            matrices, lr=self.config.muon_lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
+            matrices, lr=self.config.lr, weight_decay=0.01, momentum=0.95, adjust_lr_fn="match_rms_adamw"
         )
         return [adam, muon]
 
@@ -212,7 +214,7 @@ class TinyTrainer:
         done = self.seen / self.config.examples
         warm = min(1.0, (self.seen / self.config.batch + 1) / 60)
         scale = warm * (1.0 if done < 0.5 else max(0.02, 1 - (done - 0.5) / 0.5))
-        for optimiser, lr in zip(self.optimisers, (self.config.adam_lr, self.config.muon_lr), strict=True):
+        for optimiser, lr in zip(self.optimisers, (ADAM_RATE * self.config.lr, self.config.lr), strict=True):
             for group in optimiser.param_groups:
                 group["lr"] = lr * scale
 
