@@ -81,4 +81,7 @@ class Ros1Bridge(RealBridge):
     def refused(self) -> list[str]:
         """What it has not done, and why: one line each."""
         signs = ("refused", "[ERROR]", "[WARN]")  # the stand-in's, and rosbridge_suite's
-        return [line for line in self._log.read_text().splitlines() if any(sign in line for sign in signs)]
+        # A subscriber that is gone before its connection is: rospy's own word on other people's haste.
+        hurried = "terminated before handshake header received"
+        lines = [line for line in self._log.read_text().splitlines() if hurried not in line]
+        return [line for line in lines if any(sign in line for sign in signs)]

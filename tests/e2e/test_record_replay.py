@@ -149,6 +149,7 @@ def test_a_full_disk_ends_the_recording_and_nothing_else(
     b.ask("after")
     b.until(lambda: len(b.ends) == 2)
     assert [end["state"] for end in b.ends] == ["verified", "verified"]
+    b.until(lambda: recorder.problem)  # it writes in a thread of its own
     assert "No space left on device" in recorder.problem
     b.heard["diagnostics"].clear()
     b.until(lambda: b.heard["diagnostics"] and b.heard["diagnostics"][-1].status[0].level == b"\x01")
