@@ -6,6 +6,7 @@ of the parts. Most of what is shipped was made so.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 from collections.abc import Sequence
@@ -28,8 +29,8 @@ class Part:
     share: float = 1.0
 
     def __post_init__(self) -> None:
-        if not self.share > 0:
-            raise ConfigError(f"{self.folder} has the share {self.share}; it must be more than 0.")
+        if not 0 < self.share < math.inf:
+            raise ConfigError(f"{self.folder} has the share {self.share}; it must be a number more than 0.")
         if not any(self.folder.rglob("*.safetensors")):
             raise ConfigError(f"{self.folder} holds no *.safetensors; give the folder of a checkpoint or a pipeline.")
 

@@ -64,14 +64,14 @@ def train_stage(
     ``generated`` holds a generator's pictures for the critic (see `critic_generated`), by default beside ``data``; so
     do rollouts and walks, where there are some.
     """
-    shards = ShardSet(data)
-    if not len(shards):
-        raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data pairs --out {data}")
     config = replace(PRESETS[stage], **{k: v for k, v in changes.items() if v is not None})  # type: ignore[arg-type]
     if config.blind_share and stage not in BLIND:
         raise ConfigError(
             f"{stage} was given a blind share of {config.blind_share}; only {' and '.join(BLIND)} have one."
         )
+    shards = ShardSet(data)
+    if not len(shards):
+        raise ConfigError(f"{data} has no pairs; make some: itk-embodied train data pairs --out {data}")
     if config.start is not None and not config.start.exists():
         raise ConfigError(f"{config.start} is not there; train the stage before it: itk-embodied train tiny look")
 

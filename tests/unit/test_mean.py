@@ -53,7 +53,8 @@ def test_the_command_and_what_it_refuses(tmp_path: Path, capsys: pytest.CaptureF
     code, error = run(f"{one}=0.4", f"{other}=much")
     assert code == 2 and "such as 0.4" in error
     assert "two or more" in run(str(one))[1]
-    assert "more than 0" in run(str(one), f"{other}=0")[1]
+    for share in ("0", "-1", "nan", "inf"):
+        assert "more than 0" in run(str(one), f"{other}={share}")[1]
     assert run(f"{one}=0.25", f"{other}=0.75")[0] == 0
     assert torch.equal(load_file(tmp_path / "out" / "unet" / "model.safetensors")["v"], torch.full((2,), 8.0))
     assert "already" in run(str(one), str(other))[1]

@@ -16,12 +16,13 @@ from transformers import PreTrainedTokenizerFast
 
 from itk_embodied.agents.contracts import format_plan, parse_plan
 from itk_embodied.agents.qwen3vl.tiny import TinySize, build_model, build_tokenizer, deepened
-from itk_embodied.errors import InputError
+from itk_embodied.errors import ConfigError, InputError
 from itk_embodied.training import planner_eval, planner_text
 from itk_embodied.training.planner_data import blind_example, plan_question, planner_example
 from itk_embodied.training.planner_eval import evaluate, evaluate_suite, judge_plan
 from itk_embodied.training.planner_text import drawn_task, recoloured, retelling, roughened
 from itk_embodied.training.shards import ShardSet
+from itk_embodied.training.stages import Stage, train_stage
 from itk_embodied.training.vlm_batch import IGNORED, Packer
 from itk_embodied.training.vlm_fast import speed_up
 from itk_embodied.training.vlm_text import corpus, listing
@@ -297,3 +298,9 @@ def test_a_suite_is_asked_about_in_its_own_scenes() -> None:
         assert not any(a.right for a in evaluate_suite(lambda images, texts: ["{}"] * len(texts), name, 2, 3))
     assert len(seen) == 6 and all(image.shape == (256, 256, 3) for image in seen)
     assert len({image.tobytes() for image in seen}) == 6
+
+
+@pytest.mark.parametrize("stage", ["look", "critic"])
+def test_stages_that_always_have_pictures_refuse_a_blind_share(tmp_path: Path, stage: Stage) -> None:
+    with pytest.raises(ConfigError, match="only planner and both"):
+        train_stage(stage, data=tmp_path, blind_share=0.3)
