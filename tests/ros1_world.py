@@ -81,7 +81,8 @@ class Ros1Bridge(RealBridge):
     def refused(self) -> list[str]:
         """What it has not done, and why: one line each."""
         signs = ("refused", "[ERROR]", "[WARN]")  # the stand-in's, and rosbridge_suite's
-        # A subscriber that is gone before its connection is: rospy's own word on other people's haste.
-        hurried = "terminated before handshake header received"
-        lines = [line for line in self._log.read_text().splitlines() if hurried not in line]
+        # Rospy's own words on other people's haste: a subscriber that is gone before its connection is, and one that
+        # comes while the topic is being closed, whose listeners are None by then.
+        hurried = ("terminated before handshake header received", "'NoneType' object is not iterable")
+        lines = [line for line in self._log.read_text().splitlines() if not any(words in line for words in hurried)]
         return [line for line in lines if any(sign in line for sign in signs)]
