@@ -58,14 +58,23 @@ def walks(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Pipeline folder of the generator that paints.")],
     out: Annotated[Path, typer.Option("--out", help="Folder of the shards.")] = Path("data/walks"),
     count: Annotated[int, typer.Option("--walks", min=1, help="Tasks walked through, of two steps and more.")] = 2000,
+    more_share: Annotated[
+        float, typer.Option("--more-share", min=0, max=1, help="Share that goes on with single steps when it is done.")
+    ] = 0.4,
+    most_more: Annotated[int, typer.Option("--most-more", min=1, help="How many single steps at most.")] = 12,
+    rough: Annotated[
+        bool, typer.Option("--rough", help="Keep what is painted as it is before the refiner, to train that.")
+    ] = False,
     first: Annotated[int, typer.Option("--first", min=0, help="First shard; every 20th (19, 39, …) is held out.")] = 0,
     workers: WorkersOption = 1,
     seed: SeedOption = 0,
 ) -> None:
     """Steps one after another, each from the picture painted before, for the generator. Goes on where it stopped."""
-    from itk_embodied.training.walks import make_walks
+    from itk_embodied.training.walks import WalkKind, make_walks
 
-    print(f"{make_walks(out, count, checkpoint, workers=workers, seed=seed, first=first)} shards made in {out}")
+    kind = WalkKind(more_share, most_more, rough)
+    made = make_walks(out, count, checkpoint, kind=kind, workers=workers, seed=seed, first=first)
+    print(f"{made} shards made in {out}")
 
 
 @data_app.command("rollouts")

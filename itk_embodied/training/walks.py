@@ -4,7 +4,8 @@ Pairs start from clean frames and seldom show a bowl with three cubes in it or a
 subgoals does, in the generator's own hand. The simulator's table follows the pictures, so every step has its truth:
 the picture before, with what the step changes taken from the simulator, and what earlier steps left behind on the
 table's surface. So the generator learns to mend its traces, which else add up over a long plan. A walk on which the
-generator was wrong goes on from that truth; many walks go on with single steps when their task is done.
+generator was wrong goes on from that truth; many walks go on with single steps when their task is done. As at run
+time, pictures are held to the camera frame.
 
 Shards are those of `itk_embodied.training.shards`, made by ``itk-embodied train data walks``; ``paintings.npz`` beside
 them holds what was painted and the judge's word on it, for critic and verifier.
@@ -12,6 +13,7 @@ them holds what was painted and the judge's word on it, for critic and verifier.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -25,6 +27,7 @@ import PIL.Image
 import torch
 from tqdm import tqdm
 
+from itk_embodied.anchoring import anchored
 from itk_embodied.errors import InputError
 from itk_embodied.mesa import load_triton_first
 from itk_embodied.training.critic_generated import PAINTINGS_FILE, Painting, keep
@@ -52,7 +55,7 @@ CHANGED = 6
 TRACE = 24
 """What differs by more than this from the simulator's picture, away from cubes, is a trace; the truth is without."""
 MORE_SHARE, MOST_MORE = 0.4, 12
-"""Share of the walks that go on when their task is done, and by how many single steps at most."""
+"""Share of the walks that go on when their task is done, and by how many single steps at most, unless told."""
 MORE_KINDS = ("in bowl", "on mat", "stack", "unstack", "unstack", "at", "at", "in drawer", "out of drawer")
 _LEAST_STEPS = 2
 LEAST_SEEN = 0.1
@@ -61,21 +64,55 @@ CUBE_IDS = tuple(range(1, len(CUBES) + 1))
 """Of `Table.segmentation`."""
 
 
-def make_walks(out: Path, walks: int, checkpoint: Path, *, workers: int = 1, seed: int = 0, first: int = 0) -> int:
+@dataclass(frozen=True)
+class WalkKind:
+    """What walks are made.
+
+    Args:
+        more_share, most_more: share of the walks that go on when their task is done, 0..1, and by how many single steps
+            at most.
+        rough: keep what the generator paints before its refiner, once for each step, for that refiner's training. The
+            walk goes on from refined pictures all the same.
+    """
+
+    more_share: float = MORE_SHARE
+    most_more: int = MOST_MORE
+    rough: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.more_share <= 1:
+            raise InputError(f"more_share is {self.more_share}; a share lies between 0 and 1.")
+        if self.most_more < 1:
+            raise InputError(f"most_more is {self.most_more}; it must be 1 or more (more_share 0 goes on with none).")
+
+
+def make_walks(
+    out: Path,
+    walks: int,
+    checkpoint: Path,
+    *,
+    kind: WalkKind | None = None,
+    workers: int = 1,
+    seed: int = 0,
+    first: int = 0,
+) -> int:
     """Make what is missing of ``walks`` walks under ``out``; returns how many shards were made now.
 
     Args:
         checkpoint: the generator's pipeline folder; those who paint may change from shard to shard.
         first: the first shard's number; every 20th is held out.
     """
+    kind = kind or WalkKind()
     if walks < 1:
         raise InputError(f"walks is {walks}; it must be 1 or more.")
     if not checkpoint.is_dir():
         raise InputError(f"{checkpoint} is no folder; give the pipeline folder of a trained generator.")
+    if kind.rough and not (checkpoint / "refiner").is_dir():
+        raise InputError(f"the generator in {checkpoint} has no refiner: all that it paints is rough; leave that out.")
     out.mkdir(parents=True, exist_ok=True)
     numbers = range(first, first + -(-walks // SHARD_WALKS))
     todo = [number for number in numbers if not shard_folder(out, number).exists()]
-    work = WalkMaker(str(out.resolve()), str(checkpoint.resolve()), seed)
+    work = WalkMaker(str(out.resolve()), str(checkpoint.resolve()), seed, kind)
     with tqdm(total=len(todo) * SHARD_WALKS, unit="walk", desc="walks") as bar:
         total = Counter[str]()
         for done in fan_out(todo, work, workers=workers):
@@ -92,12 +129,14 @@ class WalkMaker:
     out: str
     checkpoint: str
     seed: int
+    kind: WalkKind
     _walker: Any = field(default=None, repr=False)
 
     def __call__(self, number: int) -> dict[str, Any]:
         if self._walker is None:
             load_triton_first()
-            self._walker = Walker(Table(), load_painter(self.checkpoint))
+            rough = load_painter(self.checkpoint, refined=False) if self.kind.rough else None
+            self._walker = Walker(Table(), load_painter(self.checkpoint), self.kind, rough)
         walker: Walker = self._walker
         walked = [
             one
@@ -122,17 +161,19 @@ Painter: TypeAlias = Callable[[Image, Step, np.random.Generator], Image]
 
 @dataclass
 class Walker:
-    """Walks on one table, with one painter."""
+    """Walks on one table, with one painter. ``rough``: paints the same without a refiner; what it paints is kept."""
 
     table: Table
     paint: Painter
+    kind: WalkKind = WalkKind()
+    rough: Painter | None = None
 
     def walk(self, rng: np.random.Generator, held_out: bool) -> Iterator[tuple[Record, tuple[Painting, ...]]]:
         """The steps of one task, each with the picture it starts from and the truth it should come to, and what was
         painted, if it was. The walk goes on from the first of these, where it is right."""
         truth = Truth(self.table, rng, SIZE_PX)
         _, _, task = draw_task(self.table, rng, held_out=held_out, least_steps=_LEAST_STEPS)
-        picture = self.table.render("front", FRAME_PX)
+        picture = frame = self.table.render("front", FRAME_PX)
         for step, kind in chain(((step, task.family) for step in task.steps), self._more(rng, held_out)):
             clean = self.table.render("front", FRAME_PX)
             record = truth.reach(step, small(picture), kind)
@@ -143,18 +184,26 @@ class Walker:
             record = replace(record, after=small(goal))
             paintings: tuple[Painting, ...] = ()
             if rng.random() < PAINTED:
-                images = [self.paint(picture, step, rng) for _ in range(PICTURES)]
+                images, painted = self._painted(picture, step, rng)
                 paintings = tuple(Painting.of(record, small(image)) for image in images)
-                if truth.follow(record, paintings[0].image):
-                    goal = images[0]
+                if truth.follow(record, small(painted)):
+                    goal = anchored(painted, frame)
             yield record, paintings
             picture = goal
 
+    def _painted(self, picture: Image, step: Step, rng: np.random.Generator) -> tuple[list[Image], Image]:
+        """The pictures that are kept, and the one that the walk goes on from."""
+        if self.rough is not None:
+            again = copy.deepcopy(rng)  # the same picture, before and after the refiner
+            return [self.rough(picture, step, again)], self.paint(picture, step, rng)
+        images = [self.paint(picture, step, rng) for _ in range(PICTURES)]
+        return images, images[0]
+
     def _more(self, rng: np.random.Generator, held_out: bool) -> Iterator[tuple[Step, str]]:
         """Single steps that can be done as the table stands, drawn by lot."""
-        if rng.random() >= MORE_SHARE:
+        if rng.random() >= self.kind.more_share:
             return
-        for _ in range(int(rng.integers(1, MOST_MORE + 1))):
+        for _ in range(int(rng.integers(1, self.kind.most_more + 1))):
             state = self.table.state()
             drawn = [(step, kind) for kind in MORE_KINDS for step in candidates(rng, state, kind)]
             drawn = [(step, kind) for step, kind in drawn if held_out or is_train_step(step)]
@@ -167,13 +216,15 @@ class Walker:
             yield among[int(rng.integers(len(among)))]
 
 
-def load_painter(checkpoint: str) -> Painter:
-    """A generator's pipeline that is told the plan's sentences."""
+def load_painter(checkpoint: str, *, refined: bool = True) -> Painter:
+    """A generator's pipeline that is told the plan's sentences. ``refined``: with its refiner, if it has one."""
     from itk_embodied.agents.generators.composite_flow import CompositeFlowEditPipeline
 
     torch.set_num_threads(1)
     pipeline = CompositeFlowEditPipeline.from_pretrained(checkpoint)
     pipeline.set_progress_bar_config(disable=True)
+    if not refined:
+        pipeline.register_modules(refiner=None)
 
     def paint(picture: Image, step: Step, rng: np.random.Generator) -> Image:
         (images,) = pipeline(
