@@ -59,7 +59,7 @@ MORE_SHARE, MOST_MORE = 0.4, 12
 MORE_KINDS = ("in bowl", "on mat", "stack", "unstack", "unstack", "at", "at", "in drawer", "out of drawer")
 _LEAST_STEPS = 2
 LEAST_SEEN = 0.1
-"""A walk ends where less than this share of the moved cube would be seen, before or after."""
+"""Steps are left out where less than this share of the moved cube would be seen, before or after."""
 CUBE_IDS = tuple(range(1, len(CUBES) + 1))
 """Of `Table.segmentation`."""
 
@@ -175,10 +175,11 @@ class Walker:
         _, _, task = draw_task(self.table, rng, held_out=held_out, least_steps=_LEAST_STEPS)
         picture = frame = self.table.render("front", FRAME_PX)
         for step, kind in chain(((step, task.family) for step in task.steps), self._more(rng, held_out)):
-            clean = self.table.render("front", FRAME_PX)
+            clean, here = self.table.render("front", FRAME_PX), self.table.snapshot()
             record = truth.reach(step, small(picture), kind)
             if record is None or _seen(record) < LEAST_SEEN:
-                return
+                self.table.restore(here)  # another step can still be done
+                continue
             reached = self.table.render("front", FRAME_PX)
             goal = _without_traces(picture, clean, reached, record)
             record = replace(record, after=small(goal))
