@@ -106,6 +106,9 @@ def test_it_survives_a_kill_and_goes_on_as_the_same_run_that_may_become_longer(p
     assert [row["step"] for row in rows[0]] == [row["step"] for row in rows[1]] == ["1", "2", "3"]
     for name in ("reward", "accuracy", "length, tokens", "KL", "scorer failures"):
         assert [row[name] for row in rows[0]] == [row[name] for row in rows[1]]
+    curves = (broken / "curves.csv").read_text()
+    train(painted, broken, steps=3)  # there is nothing left to do
+    assert (broken / "curves.csv").read_text() == curves and not (broken / "checkpoint-4").exists()
     summary = json.loads((tmp_path / "whole/summary.json").read_text())
     assert summary["steps"] == 3 and summary["scorer_failures"] == summary["generator_failures"] == 0
     assert (tmp_path / "whole/curves.png").stat().st_size > 1000

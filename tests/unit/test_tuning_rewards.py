@@ -18,7 +18,7 @@ from itk_embodied.training.tuning.critic_reward import CriticReward
 from itk_embodied.training.tuning.presets import RewardSettings, load_preset
 from itk_embodied.training.tuning.refinement import Refinery
 from itk_embodied.training.tuning.rewards import Gain, Scores, reward
-from itk_embodied.training.tuning.runs import claim, last_whole_checkpoint, write_curves
+from itk_embodied.training.tuning.runs import claim, is_done, last_whole_checkpoint, note_done, write_curves
 
 # Overall scores: sqrt(4 * 9) = 6 and sqrt(9 * 9) = 9, so the paper's gain is (9 - 6) / 10 = 0.3.
 BETTER = Gain(Scores(4, 9), Scores(9, 9))
@@ -175,6 +175,17 @@ def test_curves_keep_gaps_and_checkpoints_must_be_whole(tmp_path) -> None:
         if text:
             (folder / "trainer_state.json").write_text(text)
     assert last_whole_checkpoint(tmp_path).name == "checkpoint-9"
+
+
+def test_a_run_is_done_when_all_its_steps_are_and_the_outcome_is_saved(tmp_path) -> None:
+    (tmp_path / "checkpoint-2").mkdir()
+    (tmp_path / "checkpoint-2/trainer_state.json").write_text(json.dumps({"global_step": 2}))
+    assert not is_done(tmp_path, 2) and not is_done(tmp_path, -1), "its outcome is not saved"
+    note_done(tmp_path, 2)
+    assert is_done(tmp_path, 2) and is_done(tmp_path, -1)
+    assert not is_done(tmp_path, 3), "it may become longer"
+    (tmp_path / "checkpoint-2/trainer_state.json").unlink()
+    assert not is_done(tmp_path, 2), "who clears its checkpoints away starts anew"
 
 
 @pytest.mark.parametrize(

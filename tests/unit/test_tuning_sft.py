@@ -120,6 +120,10 @@ def test_a_resumed_run_equals_an_unbroken_one(
     with pytest.raises(ConfigError, match="another preset; give another --out"):
         tune(model, data, tmp_path / "broken", more=("learning_rate=1e-4",))
 
+    monkeypatch.setattr(SFTTrainer, "training_step", lambda *args, **kwargs: pytest.fail("it was done"))
+    again = load_file(tune(model, data, tmp_path / "broken", more=("learning_rate=1e-3",)) / "model.safetensors")
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+
 
 def test_the_published_settings_are_the_presets_of_large_models() -> None:
     planner, critic = (load_preset(f"{role}-8b", role) for role in ("planner", "critic"))  # type: ignore[arg-type]

@@ -22,11 +22,12 @@ from itk_embodied.training.tuning.models import (
     lora_config,
     need_trl,
     save_trained,
+    trained_folder,
     training_arguments,
 )
 from itk_embodied.training.tuning.presets import Preset
 from itk_embodied.training.tuning.refinement import Refinery
-from itk_embodied.training.tuning.runs import claim, write_curves
+from itk_embodied.training.tuning.runs import claim, is_done, write_curves
 
 LOG = logging.getLogger(__name__)
 CURVES = {
@@ -78,6 +79,8 @@ def reinforce(
     settings = {"model": model, "lora": lora, "seed": seed, "preset": preset.arguments, "freeze": preset.freeze}
     settings["reward"] = msgspec.structs.asdict(preset.reward)
     resume = claim(out, settings | about)
+    if is_done(out, arguments.max_steps):
+        return trained_folder(out, lora=lora)
     checkpoint = locate(model)
     network, processor = load_trainable(checkpoint, preset, lora=lora)
     side, processor.tokenizer.padding_side = processor.tokenizer.padding_side, "left"  # answers follow their prompts

@@ -13,6 +13,7 @@ from itk_embodied.agents.qwen3vl.processor import ImageOnlyQwen3VLProcessor
 from itk_embodied.agents.settings import CheckpointSettings
 from itk_embodied.errors import ConfigError, MissingDependencyError
 from itk_embodied.training.tuning.presets import LoraSettings, Preset
+from itk_embodied.training.tuning.runs import note_done
 
 LANGUAGE_LAYERS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -75,9 +76,15 @@ def lora_config(settings: LoraSettings) -> Any:
     )
 
 
+def trained_folder(out: Path, *, lora: bool) -> Path:
+    """Where a run's outcome is saved: ``adapter`` (LoRA, safetensors) or ``model``, as a stack's ``lora`` or
+    ``checkpoint`` takes it."""
+    return out / ("adapter" if lora else "model")
+
+
 def save_trained(trainer: Any, processor: Any, checkpoint: Checkpoint, out: Path, *, lora: bool) -> Path:
-    """``out/adapter`` (LoRA, safetensors) or ``out/model``, as a stack's ``lora`` or ``checkpoint`` takes it."""
-    folder = out / ("adapter" if lora else "model")
+    """Save the outcome in its `trained_folder`, and note that the run is done."""
+    folder = trained_folder(out, lora=lora)
     trainer.save_model(str(folder))
     if trainer.accelerator.is_main_process:
         processor.save_pretrained(folder)
@@ -86,6 +93,7 @@ def save_trained(trainer: Any, processor: Any, checkpoint: Checkpoint, out: Path
         (folder / "training_args.bin").unlink(missing_ok=True)  # a pickle, of no use to who loads the model
         if not lora:
             _halve(folder)
+        note_done(out, trainer.state.global_step)
     trainer.accelerator.wait_for_everyone()
     return folder
 

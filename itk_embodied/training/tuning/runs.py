@@ -14,7 +14,7 @@ from typing import Any
 
 from itk_embodied.errors import ConfigError
 
-SETTINGS_FILE = "settings.json"
+SETTINGS_FILE, DONE_FILE = "settings.json", "done.json"
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
@@ -58,6 +58,22 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
     staging.write_text(json.dumps(wanted, indent=2) + "\n")
     staging.replace(path)
     return last_whole_checkpoint(folder)
+
+
+def note_done(folder: Path, steps: int) -> None:
+    """Say that a run has made so many steps and its outcome is saved."""
+    staging = (folder / DONE_FILE).with_suffix(".partial")
+    staging.write_text(json.dumps({"steps": steps}) + "\n")
+    staging.replace(folder / DONE_FILE)
+
+
+def is_done(folder: Path, steps: int) -> bool:
+    """Whether a run has made all its ``steps`` (-1: those that its epochs come to) and its outcome is saved. A trainer
+    that were told to go on from there would make another step."""
+    path = folder / DONE_FILE
+    if last_whole_checkpoint(folder) is None:  # cleared away, so as to start anew
+        return False
+    return path.is_file() and json.loads(path.read_text())["steps"] >= steps
 
 
 def _longer(there: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

@@ -13,11 +13,12 @@ from itk_embodied.training.tuning.models import (
     lora_config,
     need_trl,
     save_trained,
+    trained_folder,
     training_arguments,
 )
 from itk_embodied.training.tuning.presets import TunedRole, changed, load_preset
 from itk_embodied.training.tuning.rows import load_rows, parquet_files
-from itk_embodied.training.tuning.runs import claim, write_curves
+from itk_embodied.training.tuning.runs import claim, is_done, write_curves
 
 CURVES = {
     "loss": "loss",
@@ -64,6 +65,8 @@ def fine_tune(
     )
     whole = {"model": model, "lora": lora, "seed": seed, "data": files, "rows": len(rows), "preset": settings.arguments}
     resume = claim(out, whole | {"freeze": settings.freeze})
+    if is_done(out, arguments.max_steps):
+        return trained_folder(out, lora=lora)
     checkpoint = locate(model)
     network, processor = load_trainable(checkpoint, settings, lora=lora)
     try:
