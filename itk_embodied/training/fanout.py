@@ -66,6 +66,8 @@ def _in_processes(items: Sequence[int], work: Work, workers: int) -> Iterator[di
 def _take(work: Work) -> None:
     global _work
     _work = work
+    # What a shell starts in the background is born deaf to it, and would finish its item first.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _do(item: int) -> dict[str, Any]:
