@@ -5,9 +5,6 @@ latent code. Each goal image is painted over the one before, so over a long plan
 is all but the camera frame that the sequence started from, it is made that frame again, bit for bit; so is a spot that
 differs faintly all over. What was moved for good differs strongly somewhere, and stays as it was painted, with its
 shadow and its soft edge.
-
-A thing that was put down and taken away again leaves a place that the camera saw bare. What an edit brings nearly back
-to the frame is that frame again too, however strong the trace that is left.
 """
 
 from __future__ import annotations
@@ -21,20 +18,12 @@ FAINT, STRONG = 12, 48
 where it reaches STRONG. On two chains of 25 edits true changes reached 80 and more, nine traces of ten less than 40."""
 EDGE_PX = 1
 """A change keeps so many pixels around it as they were painted."""
-BACK, NEAR, WINDOW = 0.5, 32, 5 / 128
-"""What an edit changed is brought back where, on the mean over a window of that share of the picture's width, it is
-less than NEAR from the frame and less than BACK times as far as before."""
 
 
-def anchored(image: Image, frame: Image, before: Image) -> Image:
-    """``image``, painted over ``before``, where it is changed against ``frame``, which it is elsewhere; all uint8 RGB
-    (H, W, 3)."""
+def anchored(image: Image, frame: Image) -> Image:
+    """``image`` where it is changed against ``frame``, which it is elsewhere; both uint8 RGB (H, W, 3)."""
     import cv2  # here, for whoever imports the pipeline's types without it: a client has no OpenCV
 
-    window = (round(WINDOW * image.shape[1]) | 1,) * 2
-    now, then = (cv2.blur(cv2.absdiff(one, frame).max(-1).astype(np.float32), window) for one in (image, before))
-    edited = cv2.dilate((cv2.absdiff(image, before).max(-1) >= FAINT).astype(np.uint8), np.ones(window, np.uint8)) > 0
-    image = np.where((edited & (now < NEAR) & (now < BACK * then))[..., None], frame, image)
     apart = cv2.absdiff(image, frame).max(-1)
     _, spots = cv2.connectedComponents((apart >= FAINT).astype(np.uint8), connectivity=8)
     # Two pixels across, so that single ones do not count as strong.

@@ -257,7 +257,7 @@ class _Run:
         image = as_image(self.agents.generator.generate(before, prompt, context), what="generated image")
         if image.shape != before.shape:
             raise InputError(f"the generator returned shape {image.shape}; expected {before.shape}")
-        return anchored(image, self.frame.image, before) if self.config.anchor else image
+        return anchored(image, self.frame.image) if self.config.anchor else image
 
     def _judge(self, step: PlanStep, before: Image, after: Image, prompt: str, number: int) -> Verdict:
         """Ask the critic, again where its answer is malformed, within the verdict's budget."""

@@ -143,7 +143,7 @@ def _paint(
     for number in range(1, SEEDS + 1):
         context = CallContext(seed=derive_seed(seed, "attempt", number))
         picture = generator.generate(record.before, instruction(record.step), context)
-        picture = picture if frame is None else anchored(picture, frame, record.before)
+        picture = picture if frame is None else anchored(picture, frame)
         judged = judge.judge(Subject.of(record), picture)
         if judged.success:
             return (picture, judged.overall), number

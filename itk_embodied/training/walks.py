@@ -188,7 +188,7 @@ class Walker:
                 images, painted = self._painted(picture, step, rng)
                 paintings = tuple(Painting.of(record, small(image)) for image in images)
                 if truth.follow(record, small(painted)):
-                    goal = anchored(painted, frame, picture)
+                    goal = anchored(painted, frame)
             yield record, paintings
             picture = goal
 
