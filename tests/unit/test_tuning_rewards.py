@@ -184,7 +184,10 @@ def test_a_run_is_done_when_all_its_steps_are_and_the_outcome_is_saved(tmp_path)
     note_done(tmp_path, 2)
     assert is_done(tmp_path, 2) and is_done(tmp_path, -1)
     assert not is_done(tmp_path, 3), "it may become longer"
+    claim(tmp_path, {"preset": {}})
+    assert is_done(tmp_path, 2)
     (tmp_path / "checkpoint-2/trainer_state.json").unlink()
+    claim(tmp_path, {"preset": {}})
     assert not is_done(tmp_path, 2), "who clears its checkpoints away starts anew"
 
 

@@ -54,10 +54,13 @@ def claim(folder: Path, settings: Mapping[str, Any]) -> Path | None:
                 f"{folder} holds a run with another {', '.join(other)}; give another --out, or the same settings to "
                 "go on with it."
             )
+    resume = last_whole_checkpoint(folder)
+    if resume is None:
+        (folder / DONE_FILE).unlink(missing_ok=True)  # its checkpoints were cleared away, so as to start anew
     staging = path.with_suffix(".partial")
     staging.write_text(json.dumps(wanted, indent=2) + "\n")
     staging.replace(path)
-    return last_whole_checkpoint(folder)
+    return resume
 
 
 def note_done(folder: Path, steps: int) -> None:
@@ -69,10 +72,8 @@ def note_done(folder: Path, steps: int) -> None:
 
 def is_done(folder: Path, steps: int) -> bool:
     """Whether a run has made all its ``steps`` (-1: those that its epochs come to) and its outcome is saved. A trainer
-    that were told to go on from there would make another step."""
+    that is told to go on from there makes another step."""
     path = folder / DONE_FILE
-    if last_whole_checkpoint(folder) is None:  # cleared away, so as to start anew
-        return False
     return path.is_file() and json.loads(path.read_text())["steps"] >= steps
 
 
