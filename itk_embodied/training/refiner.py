@@ -42,6 +42,8 @@ fine detail is lost or added, and how much the plain difference counts where eve
 FINE_PX = 7
 """Detail is compared in squares of this side, whichever pixels have it."""
 MIRRORED = 0.3
+RECOLOURED = 0.3
+"""Of the windows, those whose colour channels change places: what is amiss is so in any colour."""
 MEASURED = 512
 """Held-out windows of right and of wrong paintings that the errors are measured on."""
 
@@ -140,9 +142,13 @@ def _varied(batch: RefinerBatch, side: int, rng: np.random.Generator) -> Refiner
     count = len(batch.frame)
     gain = rng.uniform(0.85, 1.15, (count, 1)) * rng.uniform(0.95, 1.05, (count, 3))
     gains = torch.from_numpy(gain).float()[:, :, None, None]
+    orders = [rng.permutation(3) if rng.random() < RECOLOURED else np.arange(3) for _ in range(count)]
+    order = torch.from_numpy(np.stack(orders))[:, :, None, None]
     mirrored = torch.from_numpy(rng.random(count) < MIRRORED)
     flip = mirrored[:, None, None, None]
-    lit = [((image + 1) * gains - 1).clamp(max=1) for image in (batch.frame, batch.painted, batch.truth, batch.other)]
+    images = (batch.frame, batch.painted, batch.truth, batch.other)
+    dyed = [image.gather(1, order.expand_as(image)) for image in images]
+    lit = [((image + 1) * gains - 1).clamp(max=1) for image in dyed]
     turned = [torch.where(flip, image.flip(-1), image) for image in (*lit, batch.spot, batch.loose, batch.weight)]
     # A mirrored window lies at the mirrored place of a picture whose columns go from 0 to 1.
     across = torch.where(mirrored, 1 - batch.corner[:, 0] - SIDE_PX / side, batch.corner[:, 0])

@@ -232,6 +232,28 @@ def test_a_mirrored_batch_is_the_same_picture_seen_in_a_mirror(paintings, tmp_pa
     assert plain.spot[0].equal(plain.spot[0].flip(-1)) or 4 < len(flipped) < 24
 
 
+def test_a_recoloured_batch_is_the_same_window_with_its_channels_in_another_order(paintings, tmp_path, monkeypatch):
+    gallery = Gallery(ShardSet(pairs_folder()), paintings, doubtful=0.0)
+    (chunk,) = cut_windows(gallery, tmp_path, BAND, progress=False)
+    monkeypatch.setattr(refiner, "STORED_PX", SIDE_PX)  # no room to move about
+    monkeypatch.setattr(refiner, "MIRRORED", 0.0)
+    rng, drawn = np.random.default_rng(0), [(chunk, 0)] * 60
+    plain, varied = make_refiner_batch(drawn[:1], 128), make_refiner_batch(drawn, 128, rng)
+
+    def order(name: str, i: int) -> tuple[int, ...]:
+        """Which of the plain window's channels each of this one's is; light and gain change neither."""
+        images = [((getattr(batch, name)[k] + 1) / 2).flatten(1).numpy() for batch, k in ((plain, 0), (varied, i))]
+        likeness = np.corrcoef(*images)[3:, :3]
+        assert (likeness.max(1) > 0.98).all()
+        return tuple(likeness.argmax(1))
+
+    orders = [order("frame", i) for i in range(60)]
+    for name in ("painted", "truth", "other"):
+        assert [order(name, i) for i in range(60)] == orders
+    assert 6 < sum(told != (0, 1, 2) for told in orders) < 30
+    assert len(set(orders)) > 3
+
+
 def test_it_learns_to_mend_what_is_spoilt(paintings, tmp_path):
     folder = train_refiner(settings(paintings, tmp_path, samples=6400, batch=16, lr=2e-3), progress=False)
     lines = refiner.Journal(tmp_path).lines()
