@@ -4,7 +4,7 @@
 # Every part goes on where it stopped. The sizes below are meant for a GPU and many cores; two CPU cores train some 15
 # planner examples, 25 of the critic's, 40 of the generator's, 190 of its refiner's and 60 of the verifier's a second, one
 # at a time. Sizes are environment variables: PAIRS, CROWDS, LOOK, PLANNER, CRITIC, VERIFIER, GENERATOR, REFINER, WALKS,
-# CHAINED, PAINTINGS; WORKERS are the processes that make data (default: all but one core); COMPILE= leaves compiling out.
+# LONG (walks for the refiner), CHAINED, PAINTINGS; WORKERS are the processes that make data (default: all but one core); COMPILE= leaves compiling out.
 # Nothing is copied into the package: see the last lines.
 set -eu
 runs="${1:-runs/embedded}"
@@ -37,9 +37,12 @@ paint() { # CHECKPOINT OUT
     done
 }
 paint "$runs/generator/pipeline" "$data/painted"
+say "Long walks, painted by it, for its refiner: edits over edits are what chains are made of"
+"$cli" train data walks --out "$data/walks-long" --checkpoint "$runs/generator/pipeline" --walks "${LONG:-4000}" \
+    --more-share 1 --most-more 25 --rough --workers "$workers"
 say "Refiner: the generator's second look"
 "$cli" train refiner --generator "$runs/generator/pipeline" --data "$data/pairs" --generated "$data/painted" \
-    --walks "$data/walks" --out "$runs/refiner" --samples "${REFINER:-600000}" --workers "$workers"
+    --walks "$data/walks-long" --out "$runs/refiner" --samples "${REFINER:-2500000}" --workers "$workers"
 say "Looking: what planner and critic have in common"
 "$cli" train tiny look --data "$data/pairs" --out "$runs/look" --examples "${LOOK:-100000}" --workers "$workers" $compile
 say "Planner"
